@@ -7,6 +7,12 @@ die() { warn "$*"; exit 1; }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
+# os_release FIELD: of /etc/os-release.
+os_release() {
+  # shellcheck source=/dev/null
+  (. /etc/os-release && echo "${!1:-}")
+}
+
 # as_root COMMAND...: runs it as root, through sudo when needed.
 as_root() {
   if is_root; then "$@"

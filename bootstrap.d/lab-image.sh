@@ -10,7 +10,7 @@ IMAGE_PACKAGES=systemd,systemd-sysv,dbus,iproute2,ifupdown,isc-dhcp-client,ca-ce
 # machine's release to the image's, so that a newer Debian makes the same image from the same mirror.
 image_sources() {
   local codename
-  codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  codename=$(os_release VERSION_CODENAME)
   apt_sources | awk -v have="$codename" -v want="$IMAGE_SUITE" '
     $2 == have || $2 == have "-updates" || $2 == have "-security" {
       sub("^" have, want, $2)
@@ -23,7 +23,7 @@ image_apt_conf() {
   apt-config dump | grep -E '^Acquire::(https?::.*Proxy.*|https?::Proxy|Check-Valid-Until|Check-Date) ' || true
 }
 
-# image_make_tree SOURCES_FILE: files laid over the image's root, left in $work/overlay.
+# image_make_overlay DIRECTORY: fills it with the files to lay over the image's root.
 image_make_overlay() {
   local root=$1
   mkdir -p "$root"/etc/network "$root"/etc/apt/apt.conf.d "$root"/usr/local/share/ca-certificates
@@ -62,6 +62,8 @@ image_build() {
   work=$(mktemp -d "$cache/work.XXXXXX")
   image_make_overlay "$work/overlay"
   image_sources >"$work/sources.list"
+  # $1 in the hooks is mmdebstrap's: the new root.
+  # shellcheck disable=SC2016
   mmdebstrap --quiet --mode=root --variant=minbase --include="$IMAGE_PACKAGES" \
     --keyring=/usr/share/keyrings/debian-archive-keyring.gpg --aptopt='Acquire::Retries "3"' \
     --aptopt="$work/overlay/etc/apt/apt.conf.d/90lab" \

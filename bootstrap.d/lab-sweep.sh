@@ -1,0 +1,106 @@
+# shellcheck shell=bash
+# Taking the lab down, and clearing what a killed daemon left. One way for both, that does not ask the daemon: it may
+# be dead, or hang. Everything is recognised by the lab's own directory and bridge; another Incus on the machine is
+# left alone.
+
+# lab_pids WHICH: the processes of the lab. `daemon`: incusd, its helpers and its dnsmasq. `guest`: all that runs on a
+# root below the lab's storage.
+lab_pids() {
+  local proc root
+  for proc in /proc/[0-9]*; do
+    case $1:$(readlink "$proc/exe" 2>/dev/null || true) in
+      daemon:*/incusd | daemon:*/incusd\ *)
+        tr '\0' '\n' <"$proc/environ" 2>/dev/null | grep -qxF "INCUS_DIR=$LAB_DIR" && echo "${proc#/proc/}" ;;
+      daemon:*/dnsmasq*)
+        tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | grep -qF "=$LAB_BRIDGE " && echo "${proc#/proc/}" ;;
+      guest:?*)
+        root=$(awk '$5 == "/" { r = $4 } END { print r }' "$proc/mountinfo" 2>/dev/null || true)
+        case $root in */"$LAB_NAME"/storage-pools/*) echo "${proc#/proc/}" ;; esac ;;
+    esac
+  done 2>/dev/null
+  return 0
+}
+
+# lab_kill WHICH: ends them and waits until they are gone.
+lab_kill() {
+  local pids signal=TERM tries
+  for ((tries = 0; tries < 100; tries++)); do
+    mapfile -t pids < <(lab_pids "$1")
+    [ ${#pids[@]} -gt 0 ] || return 0
+    # The daemon gets five seconds to close its database.
+    if [ "$1" = guest ] || [ "$tries" -ge 50 ]; then signal=KILL; fi
+    if [ "$tries" -eq 0 ] || [ "$signal" = KILL ]; then kill -s "$signal" "${pids[@]}" 2>/dev/null || true; fi
+    sleep 0.1
+  done
+  die "these processes of the lab do not end: ${pids[*]}"
+}
+
+lab_sweep() {
+  lab_kill daemon
+  lab_kill guest
+  lab_unmount
+  if ip link show "$LAB_BRIDGE" >/dev/null 2>&1; then ip link delete "$LAB_BRIDGE"; fi
+  lab_sweep_nft
+  lab_sweep_cgroups
+  lab_sweep_apparmor
+  rm -f "$LAB_DIR/unix.socket"
+}
+
+# Deepest first; a mount can be stacked on another, hence the loop.
+lab_unmount() {
+  local point
+  while read -r point; do
+    umount -l "$point" 2>/dev/null || true
+  done < <(awk '{ print $5 }' /proc/self/mountinfo | grep -F "$LAB_DIR/" | sort -r)
+}
+
+# Incus keeps the chains of all its bridges in one table; ours end in our bridge's name.
+lab_sweep_nft() {
+  local family chain
+  command -v nft >/dev/null || return 0
+  for family in inet bridge ip ip6; do
+    nft list table "$family" incus >/dev/null 2>&1 || continue
+    while read -r chain; do
+      case $chain in *."$LAB_BRIDGE") nft delete chain "$family" incus "$chain" ;; esac
+    done < <(nft list table "$family" incus | awk '$1 == "chain" { print $2 }')
+    nft list table "$family" incus | grep -q chain || nft delete table "$family" incus
+  done
+}
+
+# Empty control groups of our instances: liblxc would otherwise number its next ones around them. Names may be shared
+# with another daemon's instances, so a group with a process in it is never touched.
+lab_sweep_cgroups() {
+  local name group
+  for name in "$LAB_DIR"/containers/*; do
+    [ -e "$name" ] || [ -L "$name" ] || continue
+    name=${name##*/}
+    while read -r group; do
+      if ! find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | grep -q .; then
+        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+      fi
+    done < <(find /sys/fs/cgroup -maxdepth 3 -type d \( -name "lxc.payload.$name" -o -name "lxc.monitor.$name" \
+      -o -name "lxc.payload.$name-*" -o -name "lxc.monitor.$name-*" \) 2>/dev/null)
+  done
+}
+
+lab_sweep_apparmor() {
+  local profile
+  [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ] || return 0
+  for profile in "$LAB_DIR"/security/apparmor/profiles/*; do
+    [ -f "$profile" ] && apparmor_parser -R "$profile" 2>/dev/null
+  done
+  return 0
+}
+
+# lab_down [--purge]: the installed packages stay; the image's cache too, unless purged.
+lab_down() {
+  case $1 in '' | --purge) ;; *) die "lab down [--purge], not: lab down $1" ;; esac
+  say "taking the lab down"
+  lab_sweep
+  rm -rf --one-file-system "$LAB_DIR" "$LAB_CLIENT"
+  if [ "$1" = --purge ]; then
+    rm -rf "$LAB_CACHE"
+    rm -f /etc/apt/sources.list.d/pgafrun-backports.sources /etc/apt/preferences.d/pgafrun-backports
+  fi
+  rm -f "/run/$LAB_NAME.lock"
+}
