@@ -3,47 +3,49 @@
 # be dead, or hang. Everything is recognised by the lab's own directory and bridge; another Incus on the machine is
 # left alone.
 
-# lab_pids WHICH: the processes of the lab. `daemon`: incusd, its helpers and its dnsmasq. `guest`: all that runs on a
-# root below the lab's storage.
+# lab_pids WHICH: the processes of the lab. `service`: the daemon and its dnsmasq; `guest`: all that runs on a root
+# below the lab's storage; `helper`: what the daemon leaves beside each container.
 lab_pids() {
-  local proc root
-  for proc in /proc/[0-9]*; do
-    case $1:$(readlink "$proc/exe" 2>/dev/null || true) in
-      daemon:*/incusd | daemon:*/incusd\ *)
-        tr '\0' '\n' <"$proc/environ" 2>/dev/null | grep -qxF "INCUS_DIR=$LAB_DIR" && echo "${proc#/proc/}" ;;
-      daemon:*/dnsmasq*)
-        tr '\0' ' ' <"$proc/cmdline" 2>/dev/null | grep -qF "=$LAB_BRIDGE " && echo "${proc#/proc/}" ;;
-      guest:?*)
-        root=$(awk '$5 == "/" { r = $4 } END { print r }' "$proc/mountinfo" 2>/dev/null || true)
-        case $root in */"$LAB_NAME"/storage-pools/*) echo "${proc#/proc/}" ;; esac ;;
+  local pid args
+  if [ "$1" = guest ]; then
+    # A process may end while it is read.
+    awk -v below="/$LAB_NAME/storage-pools/" '$5 == "/" && index($4, below) { split(FILENAME, p, "/"); print p[3] }' \
+      /proc/[0-9]*/mountinfo 2>/dev/null | sort -u || true
+    return
+  fi
+  for pid in $(pgrep 'incusd|dnsmasq' || true); do
+    args=$(tr '\0' ' ' <"/proc/$pid/cmdline") || continue
+    case $1:$args in
+      *dnsmasq*" --interface=$LAB_BRIDGE "*) echo "$pid" ;;
+      service:*'incusd --group '* | helper:*)
+        if tr '\0' '\n' <"/proc/$pid/environ" | grep -qxF "INCUS_DIR=$LAB_DIR"; then echo "$pid"; fi ;;
     esac
   done 2>/dev/null
-  return 0
 }
 
-# lab_kill WHICH: ends them and waits until they are gone.
+# lab_kill WHICH SIGNAL: sends it, and SIGKILL after five seconds; returns when they are gone.
 lab_kill() {
-  local pids signal=TERM tries
+  local pids signal=$2 tries
   for ((tries = 0; tries < 100; tries++)); do
     mapfile -t pids < <(lab_pids "$1")
     [ ${#pids[@]} -gt 0 ] || return 0
-    # The daemon gets five seconds to close its database.
-    if [ "$1" = guest ] || [ "$tries" -ge 50 ]; then signal=KILL; fi
-    if [ "$tries" -eq 0 ] || [ "$signal" = KILL ]; then kill -s "$signal" "${pids[@]}" 2>/dev/null || true; fi
+    if [ "$tries" -eq 50 ]; then signal=KILL; fi
+    if [ $((tries % 50)) -eq 0 ] || [ "$signal" = KILL ]; then kill -s "$signal" "${pids[@]}" 2>/dev/null || true; fi
     sleep 0.1
   done
   die "these processes of the lab do not end: ${pids[*]}"
 }
 
 lab_sweep() {
-  lab_kill daemon
-  lab_kill guest
+  lab_kill service TERM # time to close its database
+  lab_kill guest KILL
+  lab_kill helper KILL
   lab_unmount
   if ip link show "$LAB_BRIDGE" >/dev/null 2>&1; then ip link delete "$LAB_BRIDGE"; fi
   lab_sweep_nft
   lab_sweep_cgroups
   lab_sweep_apparmor
-  rm -f "$LAB_DIR/unix.socket"
+  rm -rf "/run/lxc/lock$LAB_DIR" "$LAB_DIR/unix.socket"
 }
 
 # Deepest first; a mount can be stacked on another, hence the loop.
