@@ -36,16 +36,38 @@ apt_lists_refreshed() {
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-# install_packages PACKAGE...: installs what is missing and touches nothing else; silent and quick when nothing is.
+# missing_packages PACKAGE...: prints those that are not installed.
+missing_packages() {
+  local package
+  declare -A have=()
+  while read -r package; do have[$package]=1; done < <(
+    dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p')
+  for package; do [ -n "${have[$package]:-}" ] || echo "$package"; done
+}
+
+# install_packages PACKAGE...: installs what is missing and touches nothing else; quick when nothing is.
 install_packages() {
-  local package missing=()
-  for package; do is_installed "$package" || missing+=("$package"); done
+  local missing
+  mapfile -t missing < <(missing_packages "$@")
   [ ${#missing[@]} -gt 0 ] || return 0
   is_root || command -v sudo >/dev/null ||
-    die "not root and no sudo. Have these packages installed, then run this again: ${missing[*]}"
+    die "not root, and no sudo. Have these packages installed, then run this again: ${missing[*]}"
   apt_lists_refreshed
+  hold_to_installed missing libpq-dev libpq5
+  hold_to_installed missing libcurl4-openssl-dev libcurl4
   say "installing ${missing[*]}"
-  apt_run install --no-install-recommends "${missing[@]}" >&2
+  apt_run install --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# hold_to_installed ARRAY DEV LIBRARY: a -dev package wants its library in just its own version. Where the library is
+# on hold, asks for the -dev of that version.
+hold_to_installed() {
+  local -n list=$1
+  local i
+  apt-mark showhold | grep -qE "^$3(:.*)?$" || return 0
+  for i in "${!list[@]}"; do
+    if [ "${list[i]}" = "$2" ]; then list[i]=$2=$(dpkg-query -W -f '${Version}' "$3"); fi
+  done
 }
 
 # apt_sources: one line for each package list this machine itself uses from its distribution: "URI SUITE COMPONENT".
