@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What every part of ./bootstrap uses: speaking, root, and apt.
+# What every part of ./bootstrap uses: speaking, root, and apt. Pipes here end in `grep >/dev/null`, never `grep -q`:
+# under pipefail a grep that stops reading fails the pipe at random.
 
 say() { printf '==> %s\n' "$*" >&2; }
 warn() { printf 'bootstrap: %s\n' "$*" >&2; }
@@ -64,7 +65,7 @@ install_packages() {
 hold_to_installed() {
   local -n list=$1
   local i
-  apt-mark showhold | grep -qE "^$3(:.*)?$" || return 0
+  apt-mark showhold | grep -E "^$3(:.*)?$" >/dev/null || return 0
   for i in "${!list[@]}"; do
     if [ "${list[i]}" = "$2" ]; then list[i]=$2=$(dpkg-query -W -f '${Version}' "$3"); fi
   done

@@ -31,9 +31,9 @@ deps_postgres() {
 postgres_packages() {
   local extension
   extension=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'postgresql-*-auto-failover' 2>/dev/null |
-    sed -n 's/^installed //p' | sort -V | tail -n 1)
+    sed -n 's/^installed //p' | sort -V | tail -n 1 || true)
   [ -n "$extension" ] ||
-    extension=$(apt-cache search --names-only '^postgresql-[0-9]+-auto-failover$' | cut -d' ' -f1 | sort -V | tail -n 1)
+    extension=$(apt-cache pkgnames postgresql- | grep -xE 'postgresql-[0-9]+-auto-failover' | sort -V | tail -n 1 || true)
   [ -z "$extension" ] || printf '%s\n' "$extension" pg-auto-failover-cli
 }
 

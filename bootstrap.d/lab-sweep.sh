@@ -18,7 +18,7 @@ lab_pids() {
     case $1:$args in
       *dnsmasq*" --interface=$LAB_BRIDGE "*) echo "$pid" ;;
       service:*'incusd --group '* | helper:*)
-        if tr '\0' '\n' <"/proc/$pid/environ" | grep -qxF "INCUS_DIR=$LAB_DIR"; then echo "$pid"; fi ;;
+        if tr '\0' '\n' <"/proc/$pid/environ" | grep -xF "INCUS_DIR=$LAB_DIR" >/dev/null; then echo "$pid"; fi ;;
     esac
   done 2>/dev/null
 }
@@ -65,7 +65,7 @@ lab_sweep_nft() {
     while read -r chain; do
       case $chain in *."$LAB_BRIDGE") nft delete chain "$family" incus "$chain" ;; esac
     done < <(nft list table "$family" incus | awk '$1 == "chain" { print $2 }')
-    nft list table "$family" incus | grep -q chain || nft delete table "$family" incus
+    nft list table "$family" incus | grep chain >/dev/null || nft delete table "$family" incus
   done
 }
 
@@ -77,10 +77,10 @@ lab_sweep_cgroups() {
     [ -e "$name" ] || [ -L "$name" ] || continue
     name=${name##*/}
     while read -r group; do
-      if ! find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | grep -q .; then
+      if ! find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | grep . >/dev/null; then
         find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
       fi
-    done < <(find /sys/fs/cgroup -maxdepth 3 -type d \( -name "lxc.payload.$name" -o -name "lxc.monitor.$name" \
+    done < <(find /sys/fs/cgroup -maxdepth 3 -type d \( -name lxc.pivot -o -name "lxc.payload.$name" -o -name "lxc.monitor.$name" \
       -o -name "lxc.payload.$name-*" -o -name "lxc.monitor.$name-*" \) 2>/dev/null)
   done
 }

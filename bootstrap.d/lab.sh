@@ -49,14 +49,14 @@ lab_up() {
 # ---------------------------------------------------------------- packages
 
 lab_install() {
-  is_installed incus-base || is_installed incus || lab_backports
-  if apt-cache show incus-base >/dev/null 2>&1; then
-    install_packages incus-base incus-client
-  else
-    install_packages incus incus-client
+  if ! is_installed incus-base && ! is_installed incus; then
+    lab_backports
+    apt_lists_refreshed
+    # Ubuntu's package is not split.
+    if apt-cache show incus-base >/dev/null 2>&1; then install_packages incus-base; else install_packages incus; fi
   fi
   # The Incus client is not needed by pgafrun itself; the lab and its tests use it to look from outside.
-  install_packages dnsmasq-base nftables iproute2 mmdebstrap openssl util-linux ca-certificates
+  install_packages incus-client dnsmasq-base nftables iproute2 mmdebstrap openssl util-linux ca-certificates
 }
 
 # lab_backports: on Debian 12 Incus is in backports only. The suite is taken from the mirror this machine already
@@ -65,7 +65,7 @@ lab_backports() {
   local codename mirror
   codename=$(os_release VERSION_CODENAME)
   [ "$codename" = bookworm ] || return 0
-  if ! apt_sources | grep -q " $codename-backports "; then
+  if ! apt_sources | grep " $codename-backports " >/dev/null; then
     apt_lists_refreshed
     mirror=$(apt_sources | awk -v suite="$codename" '$2 == suite && $3 == "main" { print $1; exit }')
     [ -n "$mirror" ] || die "found no Debian mirror for $codename in this machine's apt sources"
@@ -83,7 +83,7 @@ lab_start() {
   local incusd template
   incusd=$(PATH=/usr/libexec/incus:/usr/lib/incus:/opt/incus/bin:$PATH command -v incusd) || die "the package installed no incusd"
   for template in /usr/share/lxc/config /opt/incus/share/lxc/config; do [ -d "$template" ] && break; done
-  if ip -4 -o addr show to "${LAB_ADDRESS%/*}/${LAB_ADDRESS#*/}" | grep -v " $LAB_BRIDGE " | grep -q .; then
+  if ip -4 -o addr show to "${LAB_ADDRESS%/*}/${LAB_ADDRESS#*/}" | grep -v " $LAB_BRIDGE " | grep . >/dev/null; then
     die "$LAB_ADDRESS is in use on this machine: set PGAFRUN_LAB_ADDRESS to another network"
   fi
 
