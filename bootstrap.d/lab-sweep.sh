@@ -41,11 +41,21 @@ lab_sweep() {
   lab_kill guest KILL
   lab_kill helper KILL
   lab_unmount
-  if ip link show "$LAB_BRIDGE" >/dev/null 2>&1; then ip link delete "$LAB_BRIDGE"; fi
+  lab_sweep_links
   lab_sweep_nft
   lab_sweep_cgroups
   lab_sweep_apparmor
   rm -rf "/run/lxc/lock$LAB_DIR" "$LAB_DIR/unix.socket"
+}
+
+# The bridge, and first what hangs on it: a container that failed to start leaves its pair of interfaces behind.
+lab_sweep_links() {
+  local link
+  ip link show "$LAB_BRIDGE" >/dev/null 2>&1 || return 0
+  for link in $(ip -o link show master "$LAB_BRIDGE" | sed -nE 's/^[0-9]+: ([^@:]+).*/\1/p'); do
+    ip link delete "$link" 2>/dev/null || true
+  done
+  ip link delete "$LAB_BRIDGE"
 }
 
 # Deepest first; a mount can be stacked on another, hence the loop.
