@@ -40,8 +40,9 @@ lab_up() {
     lab_sweep
     lab_start
   fi
-  lab_configure
   lab_client_config
+  lab_configure
+  lab_trust
   lab_import_image
   lab_usage
 }
@@ -120,6 +121,17 @@ profiles:
     root: {type: disk, path: /, pool: default}
     eth0: {type: nic, network: $LAB_BRIDGE, name: eth0}
 EOF
+  lab_repair_nat
+}
+
+# A firewall that was reloaded on this machine has dropped the daemon's rules, and the daemon does not notice: it sets
+# them again when the network's configuration changes.
+lab_repair_nat() {
+  lab_incus query /1.0 | grep '"firewall": "nftables"' >/dev/null || return 0
+  ! nft list chain inet incus "pstrt.$LAB_BRIDGE" >/dev/null 2>&1 || return 0
+  say "the network's NAT rules are gone: setting them again"
+  lab_incus network set "$LAB_BRIDGE" ipv4.nat=false
+  lab_incus network set "$LAB_BRIDGE" ipv4.nat=true
 }
 
 # lab_client_config: remotes as the Incus client keeps them. The key is private to root, or to who called sudo.
@@ -145,11 +157,14 @@ remotes:
     public: false
 aliases: {}
 EOF
+  if [ -n "${SUDO_UID:-}" ]; then chown -R "$SUDO_UID:${SUDO_GID:-0}" "$LAB_CLIENT"; fi
+}
+
+lab_trust() {
   local fingerprint
   fingerprint=$(openssl x509 -in "$LAB_CLIENT/client.crt" -noout -fingerprint -sha256 | sed 's/.*=//; s/://g' | tr A-F a-f)
   lab_incus query "/1.0/certificates/$fingerprint" >/dev/null 2>&1 ||
     lab_incus config trust add-certificate "$LAB_CLIENT/client.crt" --name lab-client
-  if [ -n "${SUDO_UID:-}" ]; then chown -R "$SUDO_UID:${SUDO_GID:-0}" "$LAB_CLIENT"; fi
 }
 
 lab_import_image() {
