@@ -4,12 +4,15 @@
 
 #include <uv.h>
 
+#include "log.h"
+
 typedef struct runtime runtime_t;
 struct scheduler; /* runtime/scheduler.h */
 struct http;      /* runtime/http.h */
 
 struct runtime {
   uv_loop_t loop;
+  log_t log;
   struct scheduler *scheduler; /* made first, freed last */
   struct http *http;           /* curl's multi handle; made at first use by http_of() */
 };

@@ -11,8 +11,11 @@ local task = {}
 local Group = {}
 
 ---@class pgafrun.Task
----@field name string
 local Task = {}
+
+---The name given at spawn_named, or "task N".
+---@return string
+function Task:label() end
 
 ---@class pgafrun.Condition
 ---A place to wait for something that other tasks make true. No memory: notify wakes those that wait now.

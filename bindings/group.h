@@ -1,0 +1,17 @@
+/* group.h - task groups as Lua sees them; docs/meta/task.lua has the contract. */
+#ifndef PGAFRUN_GROUP_H
+#define PGAFRUN_GROUP_H
+
+#include <stdint.h>
+
+#include <lua.h>
+
+/* task.group{ deadline = seconds } */
+int group_new(lua_State *L);
+/* Makes the metatable. */
+void group_register(lua_State *L);
+
+/* Seconds at index as nanoseconds; `missing` when there are none. */
+uint64_t task_seconds(lua_State *L, int index, uint64_t missing);
+
+#endif

@@ -1,0 +1,82 @@
+#include "paths.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *format(const char *pattern, const char *a, const char *b) {
+  char *text = NULL;
+  return asprintf(&text, pattern, a, b) < 0 ? NULL : text;
+}
+
+static bool is_file(const char *path) {
+  struct stat st;
+  return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static void add_root(paths_t *p, const char *root) {
+  char *mark = format("%s/stdlib/%s", root, "pgaf");
+  if (p->count < PATHS_MAX && mark && access(mark, R_OK) == 0) p->roots[p->count++] = realpath(root, NULL);
+  free(mark);
+}
+
+static void add_listed(paths_t *p, const char *list) {
+  char *copy = strdup(list), *rest = copy;
+  for (char *root; copy && (root = strsep(&rest, ":")) != NULL;)
+    if (*root) add_root(p, root);
+  free(copy);
+}
+
+static void add_around_program(paths_t *p) {
+  char exe[PATH_MAX];
+  ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+  if (n <= 0) return;
+  exe[n] = 0;
+  char *slash = strrchr(exe, '/');
+  if (!slash) return;
+  *slash = 0;
+  static const char *const beside[] = {"%s/..%s", "%s/../share/pgafrun%s"};
+  for (int i = 0; i < 2; i++) {
+    char *root = format(beside[i], exe, "");
+    if (root) add_root(p, root);
+    free(root);
+  }
+}
+
+void paths_init(paths_t *p) {
+  memset(p, 0, sizeof *p);
+  const char *list = getenv("PGAFRUN_PATH");
+  if (list) add_listed(p, list);
+  add_around_program(p);
+  add_root(p, PGAFRUN_DATA_DIR);
+  size_t size = 0;
+  FILE *out = open_memstream(&p->lua_path, &size);
+  if (!out) return;
+  for (int i = 0; i < p->count; i++)
+    fprintf(out, "%s/stdlib/?.lua;%s/stdlib/?/init.lua;", p->roots[i], p->roots[i]);
+  fputs("/usr/share/lua/5.4/?.lua;/usr/share/lua/5.4/?/init.lua", out);
+  fclose(out);
+}
+
+void paths_free(paths_t *p) {
+  for (int i = 0; i < p->count; i++) free(p->roots[i]);
+  free(p->lua_path);
+}
+
+char *paths_script(const paths_t *p, const char *name) {
+  if (is_file(name)) return strdup(name);
+  if (*name == '/' || *name == '.') return NULL;
+  for (int i = 0; i < p->count; i++) {
+    static const char *const places[] = {"%s/scripts/%s", "%s/scripts/%s.lua", "%s/%s"};
+    for (int k = 0; k < 3; k++) {
+      char *path = format(places[k], p->roots[i], name);
+      if (path && is_file(path)) return path;
+      free(path);
+    }
+  }
+  return NULL;
+}

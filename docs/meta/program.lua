@@ -1,0 +1,18 @@
+---@meta pgafrun.program
+-- What this run of pgafrun was asked to do.
+local program = {}
+
+---@type string
+program.version = ""
+---@type string? path of the script; nil with -e
+program.script = nil
+---@type string? the -i option
+program.inventory = nil
+---@type "text"|"json"
+program.log_format = "text"
+---@type integer -2 (-qq) .. 2 (-vv)
+program.verbosity = 0
+---@type string[] folders that hold stdlib/ and scripts/, first wins
+program.roots = {}
+
+return program
