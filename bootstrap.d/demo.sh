@@ -12,7 +12,7 @@ demo_main() {
   deps_postgres
   say "building"
   build_main
-  exec {DEMO_LOCK}>"${TMPDIR:-/tmp}/pgafrun-demo-$(id -u).lock"
+  exec {DEMO_LOCK}>"$(is_root && echo /run || echo "${XDG_RUNTIME_DIR:-$HOME}")/pgafrun-demo.lock"
   flock -n "$DEMO_LOCK" || die "another demo is running"
 
   trap demo_clean EXIT
@@ -31,10 +31,11 @@ demo_main() {
 
 demo_prepare() {
   if is_root; then
-    demo_remove_user
+    demo_remove_user # of a demo that was killed
     useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$DEMO_USER"
   fi
-  DEMO_DIR=$(mktemp -d "${TMPDIR:-/tmp}/pgafrun-demo.XXXXXX")
+  # Short, for the sockets in it: their paths may have 107 characters.
+  DEMO_DIR=$(mktemp -d /tmp/pgafrun-demo.XXXXXX)
   cmake --install build --prefix "$DEMO_DIR/prefix" >/dev/null
   mkdir "$DEMO_DIR/home" "$DEMO_DIR/run"
   if is_root; then chown -R "$DEMO_USER:" "$DEMO_DIR"; fi
@@ -68,5 +69,6 @@ demo_remove_user() {
     pkill -KILL -u "$DEMO_USER" || break
     sleep 0.1
   done
+  find /tmp -maxdepth 1 -name 'pgafrun-demo.??????' -user "$DEMO_USER" -exec rm -rf {} +
   userdel "$DEMO_USER" 2>/dev/null
 }
