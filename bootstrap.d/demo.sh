@@ -24,7 +24,7 @@ demo_main() {
   say "killing its primary"
   demo_run scripts/failover_drill.lua --rto 30 || status=$?
   say "removing the formation"
-  demo_run scripts/destroy.lua --yes || status=$?
+  demo_run scripts/destroy.lua --yes && DEMO_GONE=yes || status=$?
   say "the demo took $((SECONDS - started)) s; the drill's verdict is exit code $status"
   return "$status"
 }
@@ -55,10 +55,11 @@ demo_run() {
 # Also after Ctrl-C or a failure half-way: the formation's processes end, whatever state they are in.
 demo_clean() {
   trap '' INT TERM HUP
-  if [ -n "${DEMO_DIR:-}" ]; then
-    if ! is_root; then demo_run scripts/destroy.lua --yes >/dev/null 2>&1 || true; fi
+  if is_root; then
+    demo_remove_user
+  elif [ -n "${DEMO_DIR:-}" ] && [ -z "${DEMO_GONE:-}" ]; then
+    demo_run scripts/destroy.lua --yes >/dev/null 2>&1 || warn "the formation below $DEMO_DIR could not be removed"
   fi
-  if is_root; then demo_remove_user; fi
   if [ -n "${DEMO_DIR:-}" ]; then rm -rf "$DEMO_DIR"; fi
 }
 

@@ -21,6 +21,7 @@ lab_incus() { INCUS_CONF=$LAB_CLIENT INCUS_DIR=$LAB_DIR INCUS_SOCKET='' incus "$
 lab_answers() { [ -S "$LAB_DIR/unix.socket" ] && INCUS_DIR=$LAB_DIR timeout 10 incus query /1.0 >/dev/null 2>&1 </dev/null; }
 
 lab_main() {
+  is_root || command -v sudo >/dev/null || die "the lab needs root, and there is no sudo"
   is_root || exec sudo --preserve-env=PGAFRUN_LAB,PGAFRUN_LAB_BRIDGE,PGAFRUN_LAB_ADDRESS,PGAFRUN_LAB_PORT "$0" lab "$@"
   exec {LAB_LOCK}>"/run/$LAB_NAME.lock"
   flock -w 600 "$LAB_LOCK" || die "another ./bootstrap lab has been at work for ten minutes"
