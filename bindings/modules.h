@@ -4,9 +4,15 @@
 
 #include <lua.h>
 
+int luaopen_pgafrun_crypto(lua_State *L);
 int luaopen_pgafrun_error(lua_State *L);
+int luaopen_pgafrun_fs(lua_State *L);
+int luaopen_pgafrun_json(lua_State *L);
 int luaopen_pgafrun_log(lua_State *L);
+int luaopen_pgafrun_net(lua_State *L);
+int luaopen_pgafrun_process(lua_State *L);
 int luaopen_pgafrun_task(lua_State *L);
 int luaopen_pgafrun_time(lua_State *L);
+int luaopen_pgafrun_yaml(lua_State *L);
 
 #endif

@@ -5,10 +5,16 @@
 #include "modules.h"
 
 static const luaL_Reg modules[] = {
+    {"pgafrun.crypto", luaopen_pgafrun_crypto},
     {"pgafrun.error", luaopen_pgafrun_error},
+    {"pgafrun.fs", luaopen_pgafrun_fs},
+    {"pgafrun.json", luaopen_pgafrun_json},
     {"pgafrun.log", luaopen_pgafrun_log},
+    {"pgafrun.net", luaopen_pgafrun_net},
+    {"pgafrun.process", luaopen_pgafrun_process},
     {"pgafrun.task", luaopen_pgafrun_task},
     {"pgafrun.time", luaopen_pgafrun_time},
+    {"pgafrun.yaml", luaopen_pgafrun_yaml},
     {NULL, NULL},
 };
 

@@ -232,10 +232,15 @@ static void refuses_to_remove_the_root(void **state) {
       uv_run(&own, UV_RUN_DEFAULT);
       const char *code = i < 2 ? "EPERM" : "EINVAL";
       if (strcmp(op->failure.code, code) != 0 || access("/a", F_OK) != 0) _exit(1 + i);
+      op_release(op);
     }
     op_t *op = fs_remove_tree(&own, "/root");
     uv_run(&own, UV_RUN_DEFAULT);
-    _exit(failure_is_set(&op->failure) || access("/a", F_OK) != 0 ? 7 : 0);
+    if (failure_is_set(&op->failure) || access("/a", F_OK) != 0) _exit(7);
+    op_release(op);
+    int open = uv_loop_close(&own);
+    uv_library_shutdown(); /* ends the workers, which a memory checker would call a leak */
+    _exit(open ? 8 : 0);
   }
   int status;
   assert_int_equal(waitpid(pid, &status, 0), pid);
