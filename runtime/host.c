@@ -5,6 +5,8 @@
 #include <lauxlib.h>
 #include <lualib.h>
 
+#include "http.h"
+
 
 /* --- what scripts may not do ---------------------------------------------------------------------------- */
 
@@ -164,6 +166,7 @@ int host_close(host_t *host) {
     lua_gc(host->L, LUA_GCCOLLECT);
     lua_close(host->L);
   }
+  http_free(&host->runtime);
   scheduler_stop(&host->scheduler);
   uv_run(loop, UV_RUN_DEFAULT);
   scheduler_free(&host->scheduler);

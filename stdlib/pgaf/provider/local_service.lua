@@ -1,0 +1,106 @@
+-- pg_autoctl on a local node: a detached process tree instead of a systemd unit.
+
+local error = require "pgafrun.error"
+local fs = require "pgafrun.fs"
+local json = require "pgafrun.json"
+local process = require "pgafrun.process"
+local task = require "pgafrun.task"
+local tree = require "pgaf.provider.process_tree"
+
+local PRIVATE_UMASK = tonumber("77", 8)
+local LOG_TAIL_BYTES = 64 * 1024
+
+---@class pgaf.local.Service: pgaf.Service
+local Service = {}
+Service.__index = Service
+
+function Service.new(node)
+  return setmetatable({ node = node, file = node.base .. "/.service.json" }, Service)
+end
+
+function Service:is_installed() return fs.stat(self.file) ~= nil end
+
+--- Remembers that the node runs pg_autoctl when it is powered on.
+function Service:install(options)
+  local wanted = json.encode { description = options.description } .. "\n"
+  if self:is_installed() and fs.read(self.file) == wanted then return false end
+  fs.write(self.file, wanted)
+  return true
+end
+
+function Service:pid()
+  local pid = tree.read_pid(self.node:paths().pidfile)
+  return pid and tree.lives_in(pid, self.node.base) and pid or nil
+end
+
+---@return "running"|"stopped"|"failed" status, string? detail
+function Service:status()
+  if self:pid() then return "running" end
+  return "stopped"
+end
+
+-- pg_autoctl takes a zombie for a living instance, and a stale postmaster.pid for a running server.
+local function clear_leftovers(node)
+  local paths = node:paths()
+  local postmaster = paths.pgdata .. "/postmaster.pid"
+  for _, path in ipairs { paths.pidfile, postmaster } do
+    local pid = tree.read_pid(path)
+    if fs.stat(path) and not (pid and tree.lives_in(pid, node.base)) then fs.remove(path) end
+  end
+end
+
+function Service:start()
+  if self:pid() then return end
+  local node = self.node
+  local paths = node:paths()
+  clear_leftovers(node)
+  local child = process.daemon {
+    "pg_autoctl", "run", "--pgdata", paths.pgdata,
+    env = node:environment(), cwd = node.base, output = paths.log, umask = PRIVATE_UMASK,
+  }
+  for _ = 1, 500 do
+    if self:pid() then return end
+    local ended = child:wait(0.01)
+    if ended then
+      error.raise {
+        kind = "command", operation = "start pg_autoctl on " .. node.name, code = tostring(ended.code or ended.signal),
+        message = ("pg_autoctl run ended at once with %s:\n    %s"):format(
+          tostring(ended.code or ("signal " .. ended.signal)), (self:logs(8):gsub("\n", "\n    "))),
+        hint = "the whole log: " .. paths.log,
+      }
+    end
+  end
+  error.raise {
+    kind = "timeout", operation = "start pg_autoctl on " .. node.name, message = "no pid file within 5 s",
+    hint = "see " .. paths.log,
+  }
+end
+
+--- Asks pg_autoctl to stop PostgreSQL and itself, and waits for it.
+function Service:stop()
+  local pid = self:pid()
+  if not pid then return end
+  process.kill(pid, "TERM")
+  while tree.is_alive(pid) do task.sleep(0.02) end
+end
+
+function Service:restart()
+  self:stop()
+  self:start()
+end
+
+--- The last lines of pg_autoctl's output.
+function Service:logs(lines)
+  local path = self.node:paths().log
+  local file = io.open(path)
+  if not file then return "" end
+  local size = file:seek("end")
+  file:seek("set", math.max(0, size - LOG_TAIL_BYTES))
+  local text = file:read("a")
+  file:close()
+  local all = {}
+  for line in text:gmatch("[^\n]+") do all[#all + 1] = line end
+  return table.concat(all, "\n", math.max(1, #all - (lines or 20) + 1))
+end
+
+return Service
