@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char *format(const char *pattern, const char *a, const char *b) {
+static char *join(const char *a, const char *b, const char *c) {
   char *text = NULL;
-  return asprintf(&text, pattern, a, b) < 0 ? NULL : text;
+  return asprintf(&text, "%s%s%s", a, b, c) < 0 ? NULL : text;
 }
 
 static bool is_file(const char *path) {
@@ -19,7 +19,7 @@ static bool is_file(const char *path) {
 }
 
 static void add_root(paths_t *p, const char *root) {
-  char *mark = format("%s/stdlib/%s", root, "pgaf");
+  char *mark = join(root, "/stdlib/", "pgaf");
   if (p->count < PATHS_MAX && mark && access(mark, R_OK) == 0) p->roots[p->count++] = realpath(root, NULL);
   free(mark);
 }
@@ -39,9 +39,9 @@ static void add_around_program(paths_t *p) {
   char *slash = strrchr(exe, '/');
   if (!slash) return;
   *slash = 0;
-  static const char *const beside[] = {"%s/..%s", "%s/../share/pgafrun%s"};
+  static const char *const beside[] = {"/..", "/../share/pgafrun"};
   for (int i = 0; i < 2; i++) {
-    char *root = format(beside[i], exe, "");
+    char *root = join(exe, beside[i], "");
     if (root) add_root(p, root);
     free(root);
   }
@@ -71,9 +71,11 @@ char *paths_script(const paths_t *p, const char *name) {
   if (is_file(name)) return strdup(name);
   if (*name == '/' || *name == '.') return NULL;
   for (int i = 0; i < p->count; i++) {
-    static const char *const places[] = {"%s/scripts/%s", "%s/scripts/%s.lua", "%s/%s"};
+    static const char *const places[][2] = {{"/scripts/", ""}, {"/scripts/", ".lua"}, {"/", ""}};
     for (int k = 0; k < 3; k++) {
-      char *path = format(places[k], p->roots[i], name);
+      char *folder = join(p->roots[i], places[k][0], "");
+      char *path = folder ? join(folder, name, places[k][1]) : NULL;
+      free(folder);
       if (path && is_file(path)) return path;
       free(path);
     }
