@@ -10,6 +10,7 @@ int luaopen_pgafrun_fs(lua_State *L);
 int luaopen_pgafrun_json(lua_State *L);
 int luaopen_pgafrun_log(lua_State *L);
 int luaopen_pgafrun_net(lua_State *L);
+int luaopen_pgafrun_pg(lua_State *L);
 int luaopen_pgafrun_process(lua_State *L);
 int luaopen_pgafrun_task(lua_State *L);
 int luaopen_pgafrun_time(lua_State *L);

@@ -11,6 +11,7 @@ static const luaL_Reg modules[] = {
     {"pgafrun.json", luaopen_pgafrun_json},
     {"pgafrun.log", luaopen_pgafrun_log},
     {"pgafrun.net", luaopen_pgafrun_net},
+    {"pgafrun.pg", luaopen_pgafrun_pg},
     {"pgafrun.process", luaopen_pgafrun_process},
     {"pgafrun.task", luaopen_pgafrun_task},
     {"pgafrun.time", luaopen_pgafrun_time},

@@ -29,8 +29,12 @@ op_t *pg_connect_start(uv_loop_t *loop, pg_conninfo_t *info);
 pg_connection_t *pg_connect_take(op_t *op);
 
 bool pg_connection_is_open(const pg_connection_t *c);
-/* Why it is closed, kind "closed"; only for a connection that is not open. */
+/* Only for a connection that is not open. Why it is closed, kind "closed"; and what happened when it was,
+ * with its own kind (network, protocol, limit, closed). */
 const failure_t *pg_connection_why_closed(const pg_connection_t *c);
+const failure_t *pg_connection_what_happened(const pg_connection_t *c);
+/* "HOST:PORT" */
+const char *pg_connection_where(const pg_connection_t *c);
 bool pg_connection_is_busy(const pg_connection_t *c);
 bool pg_connection_has_listener(const pg_connection_t *c);
 const char *pg_connection_host(const pg_connection_t *c);
@@ -90,11 +94,10 @@ typedef struct pg_notification {
 /* Completes when a notification is there (it is still to be taken), or fails with why the connection broke.
  * The connection must be open or have a notification left, and no listener. NULL: no memory. */
 op_t *pg_listen_start(pg_connection_t *c);
-/* The oldest notification, or NULL; the caller frees it. Works on a closed connection for what came
- * before. */
-pg_notification_t *pg_notification_take(pg_connection_t *c);
-bool pg_notification_is_there(const pg_connection_t *c);
-void pg_notification_free(pg_notification_t *n);
+/* The oldest notification, or NULL; also of a closed connection, for what came before. */
+const pg_notification_t *pg_notification_first(const pg_connection_t *c);
+/* Frees the oldest one. */
+void pg_notification_drop(pg_connection_t *c);
 
 /* Whether a SQLSTATE says that the same call may succeed later without anybody's help. */
 bool pg_sqlstate_is_retryable(const char *sqlstate);

@@ -130,15 +130,15 @@ void pg_connection_break(pg_connection_t *c, const failure_t *why) {
   pg_listen_t *listen = c->listen;
   c->query = NULL;
   c->listen = NULL;
+  c->happened = *why;
   failure_set(&c->why, "closed", why->code, "the connection to %s is closed: %s", c->where, why->message);
   pg_poll_close(c->poll);
   c->poll = NULL;
   PQfinish(c->conn);
   c->conn = NULL;
   c->ssl = NULL;
-  failure_t reason = *why; /* why may be a part of what is completed now */
-  if (query) pg_query_abandon(query, &reason);
-  if (listen) pg_listen_abandon(listen, &reason);
+  if (query) pg_query_abandon(query, &c->happened);
+  if (listen) pg_listen_abandon(listen, &c->happened);
 }
 
 void pg_connection_close(pg_connection_t *c) {
@@ -150,7 +150,7 @@ void pg_connection_close(pg_connection_t *c) {
 void pg_connection_free(pg_connection_t *c) {
   if (!c) return;
   pg_connection_close(c);
-  for (pg_notification_t *n; (n = pg_notification_take(c));) pg_notification_free(n);
+  while (c->first) pg_notification_drop(c);
   free(c->host);
   free(c->port);
   free(c);
@@ -158,6 +158,8 @@ void pg_connection_free(pg_connection_t *c) {
 
 bool pg_connection_is_open(const pg_connection_t *c) { return c->conn != NULL; }
 const failure_t *pg_connection_why_closed(const pg_connection_t *c) { return &c->why; }
+const failure_t *pg_connection_what_happened(const pg_connection_t *c) { return &c->happened; }
+const char *pg_connection_where(const pg_connection_t *c) { return c->where; }
 bool pg_connection_is_busy(const pg_connection_t *c) { return c->query != NULL; }
 bool pg_connection_has_listener(const pg_connection_t *c) { return c->listen != NULL; }
 const char *pg_connection_host(const pg_connection_t *c) { return c->host; }

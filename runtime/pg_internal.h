@@ -27,7 +27,7 @@ struct pg_connection {
   pg_listen_t *listen; /* waiting for a notification */
   pg_notification_t *first, **last;
   size_t notifications;
-  failure_t why;           /* why it was closed */
+  failure_t why, happened; /* see pg_connection_why_closed */
   char last_words_code[6]; /* an error the server sent while nothing was asked: it is about to hang up */
   char last_words[300];
   char *host, *port;

@@ -12,21 +12,20 @@ struct pg_listen {
   pg_connection_t *connection; /* NULL once it has let go */
 };
 
-void pg_notification_free(pg_notification_t *n) {
-  if (n) free(n->payload);
+const pg_notification_t *pg_notification_first(const pg_connection_t *c) { return c->first; }
+
+static void notification_free(pg_notification_t *n) {
+  free(n->payload);
   free(n);
 }
 
-bool pg_notification_is_there(const pg_connection_t *c) { return c->first != NULL; }
-
-pg_notification_t *pg_notification_take(pg_connection_t *c) {
+void pg_notification_drop(pg_connection_t *c) {
   pg_notification_t *n = c->first;
-  if (!n) return NULL;
+  if (!n) return;
   c->first = n->next;
   if (!c->first) c->last = &c->first;
   c->notifications--;
-  n->next = NULL;
-  return n;
+  notification_free(n);
 }
 
 static bool add(pg_connection_t *c, const PGnotify *from, uint64_t at) {

@@ -295,13 +295,13 @@ static void assert_next(pg_connection_t *c, const char *payload) {
   loop_wait(&rt, op);
   assert_false(failure_is_set(&op->failure));
   op_release(op);
-  pg_notification_t *n = pg_notification_take(c);
+  const pg_notification_t *n = pg_notification_first(c);
   assert_non_null(n);
   assert_string_equal(n->channel, "state");
   assert_string_equal(n->payload, payload);
   assert_int_equal(n->pid, 99);
   assert_true(n->at > 0 && n->at <= uv_hrtime());
-  pg_notification_free(n);
+  pg_notification_drop(c);
 }
 
 static void notifications_come_when_idle_and_beside_a_query(void **state) {
@@ -349,7 +349,7 @@ static void notifications_that_nobody_reads_end_the_connection(void **state) {
   for (int i = 0; i < 500 && pg_connection_is_open(c); i++) loop_run_for(&rt, 10);
   assert_false(pg_connection_is_open(c));
   assert_string_equal(pg_connection_why_closed(c)->code, "notifications");
-  assert_true(pg_notification_is_there(c)); /* what came before is still there */
+  assert_non_null(pg_notification_first(c)); /* what came before is still there */
   part(c);
 }
 
