@@ -124,7 +124,7 @@ static void write_string(writer_t *w, const char *text, size_t size) {
   put(w, "\"", 1);
 }
 
-/* The shortest form that reads back as the same number, and as a float. */
+/* The shortest form of at least 15 digits, less trailing zeros, that reads back as the same number, and as a float. */
 static void write_float(writer_t *w, double number) {
   char text[40];
   if (!isfinite(number)) raise_data(w, "an infinite number or NaN cannot be encoded");
@@ -132,8 +132,8 @@ static void write_float(writer_t *w, double number) {
     snprintf(text, sizeof text, "%.*g", digits, number);
     if (strtod(text, NULL) == number) break;
   }
-  if (!strpbrk(text, ".e")) strcat(text, ".0");
   put_text(w, text);
+  if (!strpbrk(text, ".e")) put_text(w, ".0");
 }
 
 /* --- tables ---------------------------------------------------------------------------------------------- */

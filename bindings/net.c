@@ -1,9 +1,9 @@
 /* net.c - names and reachability; docs/meta/net.lua has the interface. */
 #include <lauxlib.h>
 
+#include "arguments.h"
 #include "async.h"
 #include "modules.h"
-#include "arguments.h"
 #include "runtime/net.h"
 
 static int lnet_probe_finish(lua_State *L, op_t *op) {

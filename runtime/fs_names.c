@@ -160,8 +160,12 @@ static int run_remove_tree(fs_job_t *job) {
   int fd = open(job->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) return errno;
   struct stat st, root;
-  int e = fstat(fd, &st) == 0 && stat("/", &root) == 0 ? 0 : errno;
-  if (!e && st.st_dev == root.st_dev && st.st_ino == root.st_ino) e = EPERM;
+  int e = 0;
+  if (fstat(fd, &st) != 0 || stat("/", &root) != 0) {
+    e = errno;
+  } else if (st.st_dev == root.st_dev && st.st_ino == root.st_ino) {
+    e = EPERM;
+  }
   if (e) {
     close(fd);
     return e;

@@ -167,6 +167,14 @@ static void run_destroy(op_t *op) {
 
 static const op_class_t run_class = {"process.run", run_cancel, run_destroy};
 
+/* Copies the input; true also when there is none. */
+static bool run_copy_input(run_t *run, const process_options_t *options) {
+  if (!options->input) return true;
+  run->input = malloc(options->input_size + 1);
+  if (run->input) memcpy(run->input, options->input, options->input_size);
+  return run->input != NULL;
+}
+
 static run_t *run_new(const process_options_t *options) {
   run_t *run = calloc(1, sizeof *run);
   if (!run) return NULL;
@@ -174,13 +182,9 @@ static run_t *run_new(const process_options_t *options) {
   run->op.mutates = true;
   run->max_bytes = options->max_bytes;
   run->program = strdup(options->spawn.argv[0]);
-  if (options->input) run->input = malloc(options->input_size + 1);
-  if (!run->program || (options->input && !run->input)) {
-    run_destroy(&run->op);
-    return NULL;
-  }
-  if (run->input) memcpy(run->input, options->input, options->input_size);
-  return run;
+  if (run->program && run_copy_input(run, options)) return run;
+  run_destroy(&run->op);
+  return NULL;
 }
 
 static void run_adopt(run_t *run, uv_handle_t *handle) {
