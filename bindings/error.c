@@ -41,7 +41,9 @@ static int error_tostring(lua_State *L) {
     }
     luaL_addchar(&b, ']');
   }
-  if (outcome) luaL_addstring(&b, "\n  outcome: unknown - the change may or may not have been made; look before acting again");
+  if (outcome)
+    luaL_addstring(
+        &b, "\n  outcome: unknown - the change may or may not have been made; look before acting again");
   if (!lua_isnil(L, cause)) {
     luaL_addstring(&b, "\n  cause: ");
     luaL_tolstring(L, cause, NULL);
@@ -122,7 +124,9 @@ int error_raise_interrupt(lua_State *L, const task_t *t, const char *operation, 
     failure_set(&f, "timeout", "deadline", "the deadline passed");
   } else {
     uint8_t reason = t->scope->cancel ? t->scope->cancel : t->cancel;
-    const char *code = reason == CANCEL_SIGNAL ? "interrupted" : reason == CANCEL_SIBLING ? "sibling" : "requested";
+    const char *code = reason == CANCEL_SIGNAL    ? "interrupted"
+                       : reason == CANCEL_SIBLING ? "sibling"
+                                                  : "requested";
     failure_set(&f, "cancelled", code, "%s",
                 reason == CANCEL_SIGNAL    ? "interrupted by a signal"
                 : reason == CANCEL_SIBLING ? "another task of the group failed"
@@ -135,7 +139,8 @@ int error_raise_interrupt(lua_State *L, const task_t *t, const char *operation, 
 int error_handler(lua_State *L) {
   if (error_test(L, 1)) {
     bool has = lua_getfield(L, 1, "traceback") != LUA_TNIL;
-    bool cancelled = lua_getfield(L, 1, "kind") == LUA_TSTRING && strcmp(lua_tostring(L, -1), "cancelled") == 0;
+    bool cancelled =
+        lua_getfield(L, 1, "kind") == LUA_TSTRING && strcmp(lua_tostring(L, -1), "cancelled") == 0;
     lua_settop(L, 1);
     if (has || cancelled) return 1;
   } else if (lua_type(L, 1) == LUA_TSTRING) {
@@ -205,7 +210,8 @@ static int lerror_is(lua_State *L) {
 }
 
 int luaopen_pgafrun_error(lua_State *L) {
-  static const luaL_Reg functions[] = {{"new", lerror_new}, {"raise", lerror_raise}, {"is", lerror_is}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"new", lerror_new}, {"raise", lerror_raise}, {"is", lerror_is}, {NULL, NULL}};
   luaL_newlib(L, functions);
   return 1;
 }

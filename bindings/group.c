@@ -61,8 +61,17 @@ static int push_first_error(lua_State *L, const scope_t *s) {
   return s->first_error == LUA_NOREF ? 0 : (lua_rawgeti(L, LUA_REGISTRYINDEX, s->first_error), 1);
 }
 
+/* Tasks that were cancelled from outside the group end quietly; whoever waited for them must hear of it. */
+static int raise_outer_interrupt(lua_State *L, task_t *t) {
+  wake_cause_t cause = task_pending_interrupt(t);
+  if (cause == WAKE_DONE) return 0;
+  t->cause = (uint8_t)cause;
+  return error_raise_interrupt(L, t, "task.group", false);
+}
+
 static int wait_end(lua_State *L, int status, lua_KContext ctx) {
-  return push_first_error(L, check_group(L)) ? lua_error(L) : 0;
+  if (push_first_error(L, check_group(L))) return lua_error(L);
+  return raise_outer_interrupt(L, scheduler_of(L)->running);
 }
 
 /* Waits firmly: what interrupts this task has reached the group's tasks as well, and they must end first. */
@@ -98,9 +107,11 @@ static int close_end(lua_State *L, int status, lua_KContext ctx) {
     scope_close(L, inner);
   }
   if (s->live) return task_suspend_firmly(L, t, &s->waiters, "the end of a group's tasks", 0, close_end);
+  bool cancelled = s->cancel != CANCEL_NONE;
   int failed = push_first_error(L, s);
   scope_close(L, s);
-  return failed && (lua_isnil(L, 2) || error_is_interrupt(L, 2)) ? lua_error(L) : 0;
+  if (failed && (lua_isnil(L, 2) || error_is_interrupt(L, 2))) return lua_error(L);
+  return cancelled && lua_isnil(L, 2) ? raise_outer_interrupt(L, t) : 0;
 }
 
 /* __close(group, error): an error of the body's cancels the tasks first. */
@@ -108,7 +119,8 @@ static int lgroup_close(lua_State *L) {
   scope_t *s = check_group(L);
   lua_settop(L, 2);
   if (!s->open) return 0;
-  if (s->owner != scheduler_of(L)->running) return luaL_error(L, "a task group is left by the task that opened it");
+  if (s->owner != scheduler_of(L)->running)
+    return luaL_error(L, "a task group is left by the task that opened it");
   if (!lua_isnil(L, 2)) scope_cancel(s, CANCEL_REQUESTED);
   return close_end(L, LUA_OK, 0);
 }

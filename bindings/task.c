@@ -38,7 +38,9 @@ static int yield_end(lua_State *L, int status, lua_KContext ctx) {
   return raised(t->cause) ? error_raise_interrupt(L, t, "task.yield", false) : 0;
 }
 
-static int ltask_yield(lua_State *L) { return task_suspend_ready(L, task_require(L, "task.yield"), yield_end); }
+static int ltask_yield(lua_State *L) {
+  return task_suspend_ready(L, task_require(L, "task.yield"), yield_end);
+}
 
 static int ltask_sleep(lua_State *L) {
   luaL_checknumber(L, 1);
@@ -216,15 +218,27 @@ static int ltask_list(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg task_functions[] = {
-    {"check", ltask_check},     {"condition", lcondition_new}, {"current", ltask_current}, {"group", group_new},
-    {"list", ltask_list},       {"remaining", ltask_remaining}, {"shield", ltask_shield},  {"sleep", ltask_sleep},
-    {"timeout", ltask_timeout}, {"yield", ltask_yield},         {NULL, NULL}};
+static const luaL_Reg task_functions[] = {{"check", ltask_check},
+                                          {"condition", lcondition_new},
+                                          {"current", ltask_current},
+                                          {"group", group_new},
+                                          {"list", ltask_list},
+                                          {"remaining", ltask_remaining},
+                                          {"shield", ltask_shield},
+                                          {"sleep", ltask_sleep},
+                                          {"timeout", ltask_timeout},
+                                          {"yield", ltask_yield},
+                                          {NULL, NULL}};
 
-static const luaL_Reg task_methods[] = {
-    {"wait", ltask_wait}, {"cancel", ltask_cancel}, {"status", ltask_status}, {"label", ltask_name}, {NULL, NULL}};
+static const luaL_Reg task_methods[] = {{"wait", ltask_wait},
+                                        {"cancel", ltask_cancel},
+                                        {"status", ltask_status},
+                                        {"label", ltask_name},
+                                        {NULL, NULL}};
 
-static const luaL_Reg condition_methods[] = {{"wait", lcondition_wait}, {"notify", lcondition_notify}, {NULL, NULL}};
+static const luaL_Reg condition_methods[] = {{"wait", lcondition_wait},
+                                             {"notify", lcondition_notify},
+                                             {NULL, NULL}};
 
 int luaopen_pgafrun_task(lua_State *L) {
   task_push_metatable(L);

@@ -37,7 +37,8 @@ static int ltime_iso(lua_State *L) {
 }
 
 int luaopen_pgafrun_time(lua_State *L) {
-  static const luaL_Reg functions[] = {{"now", ltime_now}, {"wall", ltime_wall}, {"iso", ltime_iso}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"now", ltime_now}, {"wall", ltime_wall}, {"iso", ltime_iso}, {NULL, NULL}};
   luaL_newlib(L, functions);
   return 1;
 }

@@ -114,7 +114,8 @@ int main(int argc, char **argv) {
   paths_init(&paths);
   char *script = o.script ? paths_script(&paths, o.script) : NULL;
   if (o.script && !script) {
-    fprintf(stderr, "pgafrun: no script %s, neither here nor among the scripts that come with pgafrun\n", o.script);
+    fprintf(stderr, "pgafrun: no script %s, neither here nor among the scripts that come with pgafrun\n",
+            o.script);
     paths_free(&paths);
     return EXIT_USAGE;
   }
@@ -131,7 +132,8 @@ int main(int argc, char **argv) {
   }
   code = run(&host, &o, &paths, script);
   fflush(stdout);
-  if (host_close(&host) != 0) fprintf(stderr, "pgafrun: a handle was left open at exit: please report this\n");
+  if (host_close(&host) != 0)
+    fprintf(stderr, "pgafrun: a handle was left open at exit: please report this\n");
   free(script);
   paths_free(&paths);
   return code;

@@ -47,7 +47,8 @@ static int usage(const char *format, const char *what) {
 static int parse_seconds(const char *text, double *seconds) {
   char *end;
   *seconds = strtod(text, &end);
-  if (end == text || *end || !(*seconds > 0) || *seconds > 1e8) return usage("--deadline wants seconds, not ", text);
+  if (end == text || *end || !(*seconds > 0) || *seconds > 1e8)
+    return usage("--deadline wants seconds, not ", text);
   return 0;
 }
 
@@ -83,8 +84,8 @@ int options_parse(options_t *o, int argc, char **argv) {
     int status = parse_option(o, opt, argv, at);
     if (status) return status;
   }
-  o->log.level = o->verbosity > 0    ? LOG_DEBUG
-                 : o->verbosity == 0 ? LOG_INFO
+  o->log.level = o->verbosity > 0     ? LOG_DEBUG
+                 : o->verbosity == 0  ? LOG_INFO
                  : o->verbosity == -1 ? LOG_WARN
                                       : LOG_ERROR;
   if (o->help || o->version) return 0;

@@ -7,7 +7,7 @@ enum { PATHS_MAX = 8 };
 typedef struct paths {
   char *roots[PATHS_MAX]; /* folders that hold stdlib/ and scripts/, first wins */
   int count;
-  char *lua_path;         /* for package.path */
+  char *lua_path; /* for package.path */
 } paths_t;
 
 void paths_init(paths_t *paths);

@@ -7,11 +7,11 @@
 
 #include "http.h"
 
-
 /* --- what scripts may not do ---------------------------------------------------------------------------- */
 
 static int blocks_the_loop(lua_State *L) {
-  return luaL_error(L, "%s would block every other task: use pgafrun.process", lua_tostring(L, lua_upvalueindex(1)));
+  return luaL_error(L, "%s would block every other task: use pgafrun.process",
+                    lua_tostring(L, lua_upvalueindex(1)));
 }
 
 static void forbid(lua_State *L, const char *library, const char *name) {

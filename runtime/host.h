@@ -18,9 +18,9 @@ typedef struct host {
 
 typedef struct host_options {
   log_t log;
-  const char *lua_path;             /* package.path */
-  void (*open)(lua_State *L);       /* registers the C modules */
-  lua_CFunction error_handler;      /* see scheduler_init */
+  const char *lua_path;        /* package.path */
+  void (*open)(lua_State *L);  /* registers the C modules */
+  lua_CFunction error_handler; /* see scheduler_init */
   int (*raise_interrupt)(lua_State *L, const task_t *t, const char *operation, bool outcome_unknown);
 } host_options_t;
 

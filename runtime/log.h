@@ -15,7 +15,8 @@ typedef struct log_field {
   const char *name, *value;
 } log_field_t;
 
-void log_write(const log_t *log, log_level_t level, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void log_write(const log_t *log, log_level_t level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* message and values are UTF-8; n fields follow the message. */
 void log_fields(const log_t *log, log_level_t level, const char *message, const log_field_t *fields, int n);

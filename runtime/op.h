@@ -38,10 +38,10 @@ struct op {
   op_state_t state;
   bool held_by_transport;
   bool held_by_waiter;
-  bool mutates;            /* set before submit: abandoning it leaves the outcome unknown */
-  failure_t failure;       /* of a DONE operation; kind NULL when it succeeded */
-  void (*wake)(op_t *op);  /* set by the waiter; called once when DONE, never after op_release */
-  void *waiter;            /* the waiter's own */
+  bool mutates;           /* set before submit: abandoning it leaves the outcome unknown */
+  failure_t failure;      /* of a DONE operation; kind NULL when it succeeded */
+  void (*wake)(op_t *op); /* set by the waiter; called once when DONE, never after op_release */
+  void *waiter;           /* the waiter's own */
 };
 
 /* Zeroes op and sets its class; the waiter holds it from here on. */

@@ -46,8 +46,8 @@ static void spin_hook(lua_State *L, lua_Debug *ar) {
     s->spin_told = true;
     luaL_where(L, 0);
     log_write(&(*(runtime_t **)lua_getextraspace(L))->log, LOG_WARN,
-              "%sa task has been running for %.1f s without waiting: nothing else can run meanwhile", lua_tostring(L, -1),
-              (double)spun / 1e9);
+              "%sa task has been running for %.1f s without waiting: nothing else can run meanwhile",
+              lua_tostring(L, -1), (double)spun / 1e9);
     lua_pop(L, 1);
   }
   wake_cause_t cause = task_pending_interrupt(t);
@@ -74,7 +74,8 @@ static void watchdog_init(scheduler_t *s) {
   struct sigaction action = {.sa_handler = watchdog_fired, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
   struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGURG};
-  s->has_watchdog = sigaction(SIGURG, &action, NULL) == 0 && timer_create(CLOCK_MONOTONIC, &event, &s->watchdog) == 0;
+  s->has_watchdog =
+      sigaction(SIGURG, &action, NULL) == 0 && timer_create(CLOCK_MONOTONIC, &event, &s->watchdog) == 0;
 }
 
 /* --- signals -------------------------------------------------------------------------------------------- */
@@ -169,8 +170,8 @@ int scheduler_init(scheduler_t *s, uv_loop_t *loop, lua_State *L) {
   memset(s, 0, sizeof *s);
   s->loop = loop;
   s->L = L;
-  s->root = (scope_t){.scheduler = s, .deadline = TASK_NEVER, .open = true, .first_error = LUA_NOREF,
-                      .anchor = LUA_NOREF};
+  s->root = (scope_t){
+      .scheduler = s, .deadline = TASK_NEVER, .open = true, .first_error = LUA_NOREF, .anchor = LUA_NOREF};
   s->timer_at = TASK_NEVER;
   s->handler_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_newtable(L);

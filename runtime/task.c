@@ -170,10 +170,11 @@ void task_wake(task_t *t, wake_cause_t cause) {
   waitlist_append(&t->scheduler->ready, t);
 }
 
-static int task_wait_in(lua_State *L, task_t *t, waitlist_t *list, uint64_t at, const char *what, lua_KContext ctx,
-                        lua_KFunction k) {
+static int task_wait_in(lua_State *L, task_t *t, waitlist_t *list, uint64_t at, const char *what,
+                        lua_KContext ctx, lua_KFunction k) {
   t->timer.at = at;
-  if (at != TASK_NEVER && !heap_insert(&t->scheduler->heap, &t->timer)) return luaL_error(L, "not enough memory");
+  if (at != TASK_NEVER && !heap_insert(&t->scheduler->heap, &t->timer))
+    return luaL_error(L, "not enough memory");
   t->state = TASK_WAITING;
   t->waiting_for = what;
   t->since = uv_hrtime();

@@ -26,7 +26,14 @@ typedef struct task task_t;
 typedef struct scope scope_t;
 struct scheduler;
 
-typedef enum task_state { TASK_READY, TASK_RUNNING, TASK_WAITING, TASK_DONE, TASK_FAILED, TASK_CANCELLED } task_state_t;
+typedef enum task_state {
+  TASK_READY,
+  TASK_RUNNING,
+  TASK_WAITING,
+  TASK_DONE,
+  TASK_FAILED,
+  TASK_CANCELLED
+} task_state_t;
 
 /* What ended a wait. */
 typedef enum wake_cause { WAKE_DONE, WAKE_TIMER, WAKE_DEADLINE, WAKE_CANCELLED } wake_cause_t;
@@ -46,8 +53,8 @@ struct scope {
   scope_t *children, *next, *prev; /* scopes opened inside */
   task_t *tasks;                   /* tasks spawned into it that have not ended */
   uint64_t deadline;
-  uint32_t live; /* number of those tasks */
-  uint8_t cancel;  /* cancel_reason_t */
+  uint32_t live;  /* number of those tasks */
+  uint8_t cancel; /* cancel_reason_t */
   bool shield;
   bool open;
   waitlist_t waiters; /* for live to become 0 */
@@ -59,18 +66,18 @@ struct task {
   heap_entry_t timer; /* first: the heap's entry is the task */
   struct scheduler *scheduler;
   lua_State *co;
-  scope_t *base;                   /* the scope it was spawned into */
-  scope_t *scope;                  /* the innermost it has open; base without any */
+  scope_t *base;  /* the scope it was spawned into */
+  scope_t *scope; /* the innermost it has open; base without any */
   task_t *sibling_next, *sibling_prev;
   task_t *queue_next, *queue_prev; /* in the ready queue or in a waitlist */
   waitlist_t *waitlist;
-  waitlist_t joiners;              /* tasks in Task:wait() */
-  const char *waiting_for;         /* static or living as long as the wait */
-  uint64_t since;                  /* of the wait */
+  waitlist_t joiners;      /* tasks in Task:wait() */
+  const char *waiting_for; /* static or living as long as the wait */
+  uint64_t since;          /* of the wait */
   char *name;
   uint32_t id;
-  int anchor;  /* in the scheduler's table of live tasks */
-  int nargs;   /* on the first resume */
+  int anchor;     /* in the scheduler's table of live tasks */
+  int nargs;      /* on the first resume */
   uint8_t state;  /* task_state_t */
   uint8_t cause;  /* wake_cause_t of the last wait */
   uint8_t cancel; /* cancel_reason_t */
