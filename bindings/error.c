@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 
 #include "async.h"
+#include "mask.h"
 #include "modules.h"
 
 /* --- text ----------------------------------------------------------------------------------------------- */
@@ -54,6 +55,7 @@ static int error_tostring(lua_State *L) {
     luaL_addstring(&b, hint);
   }
   luaL_pushresult(&b);
+  mask_top(L);
   return 1;
 }
 

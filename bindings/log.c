@@ -2,6 +2,7 @@
 #include <lauxlib.h>
 
 #include "async.h"
+#include "mask.h"
 #include "modules.h"
 
 enum { FIELDS_MAX = 16 };
@@ -11,7 +12,9 @@ static int log_at(lua_State *L, log_level_t level) {
   lua_settop(L, 2);
   luaL_checkany(L, 1);
   if (level < log->level) return 0;
-  const char *message = luaL_tolstring(L, 1, NULL);
+  luaL_tolstring(L, 1, NULL);
+  mask_top(L);
+  const char *message = lua_tostring(L, -1);
   log_field_t fields[FIELDS_MAX];
   int n = 0;
   if (!lua_isnil(L, 2)) {
@@ -19,7 +22,9 @@ static int log_at(lua_State *L, log_level_t level) {
     luaL_checkstack(L, 2 * FIELDS_MAX + 4, NULL);
     lua_pushnil(L);
     while (n < FIELDS_MAX && lua_next(L, 2)) {
-      fields[n].value = luaL_tolstring(L, -1, NULL);
+      luaL_tolstring(L, -1, NULL);
+      mask_top(L);
+      fields[n].value = lua_tostring(L, -1);
       lua_remove(L, -2);
       fields[n].name = luaL_tolstring(L, -2, NULL);
       n++;

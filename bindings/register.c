@@ -10,6 +10,7 @@ static const luaL_Reg modules[] = {
     {"pgafrun.fs", luaopen_pgafrun_fs},
     {"pgafrun.json", luaopen_pgafrun_json},
     {"pgafrun.log", luaopen_pgafrun_log},
+    {"pgafrun.mask", luaopen_pgafrun_mask},
     {"pgafrun.net", luaopen_pgafrun_net},
     {"pgafrun.pg", luaopen_pgafrun_pg},
     {"pgafrun.process", luaopen_pgafrun_process},
