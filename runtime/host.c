@@ -119,7 +119,6 @@ int host_init(host_t *host, const host_options_t *options) {
   status = scheduler_init(&host->scheduler, &host->runtime.loop, L);
   if (status < 0) return status;
   host->scheduler.raise_interrupt = options->raise_interrupt;
-  lua_gc(L, LUA_GCGEN, 0, 0);
   lua_pushcfunction(L, host_open_lua);
   lua_pushlightuserdata(L, (void *)options);
   return lua_pcall(L, 1, 0, 0) == LUA_OK ? 0 : UV_ENOMEM;
