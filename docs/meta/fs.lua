@@ -1,7 +1,8 @@
 ---@meta pgafrun.fs
--- Files, by libuv's thread pool. All raise kind "file" with code = errno name and the path in the message.
+-- Files, by libuv's thread pool; all but Lock:close wait. All raise kind "file" with code = errno name and the path in the message.
 local fs = {}
 
+---Also pipes and /proc. Raises kind "limit" when there is more than max_bytes.
 ---@param path string
 ---@param options? { max_bytes?: integer } default 64 MiB
 ---@return string
@@ -13,13 +14,14 @@ function fs.read(path, options) end
 ---@param options? { mode?: integer, sync?: boolean } sync default true
 function fs.write(path, data, options) end
 
----Appends and syncs (a journal line is on disk when this returns). Creates with mode 0600.
+---Appends and syncs (a journal line is on disk when this returns). Creates with mode 0600. What could not be written whole
+---is taken back.
 ---@param path string
 ---@param data string
 ---@param options? { sync?: boolean } default true
 function fs.append(path, data, options) end
 
----nil when it does not exist.
+---nil when it does not exist. Does not follow a link (fs.realpath does). mode: the permission bits alone.
 ---@param path string
 ---@return { type: "file"|"directory"|"link"|"socket"|"fifo"|"other", size: integer, mode: integer, uid: integer, gid: integer, mtime: number }?
 function fs.stat(path) end
@@ -37,7 +39,8 @@ function fs.mkdir(path, mode) end
 ---@param path string
 function fs.remove(path) end
 
----The whole tree; refuses "/" and "". Does not follow links.
+---The whole tree; nothing happens when it is not there. Refuses "/", "", "." and "..", does not follow links, and stops at
+---another file system mounted inside (code EXDEV).
 ---@param path string
 function fs.remove_tree(path) end
 
@@ -67,6 +70,7 @@ function fs.lock(path, text) end
 
 ---@class pgafrun.fs.Lock
 local Lock = {}
+---Gives the lock up. Also __close and __gc; idempotent.
 function Lock:close() end
 
 return fs

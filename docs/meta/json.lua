@@ -8,15 +8,16 @@ json.null = nil
 ---@type table the metatable that marks arrays
 json.array = nil
 
----Raises kind "data", code "json" with line and column.
+---Raises kind "data", code "json", with line and column in the message. At most 200 levels deep.
 ---@param text string
 ---@return any
 function json.decode(text) end
 
 ---A table is an array if it carries json.array or has a non-empty sequence part (then it must have no other keys); else an object,
 ---keys sorted. A value whose metatable has __tojson is encoded as what that returns; secrets become "<secret>".
+---What has no JSON (text that is not UTF-8, NaN, a function, an array with holes, a cycle) raises kind "data" with its path.
 ---@param value any
----@param options? { indent?: integer } 0 (default): one line
+---@param options? { indent?: integer } 0 (default): one line; at most 8
 ---@return string
 function json.encode(value, options) end
 

@@ -2,11 +2,11 @@
 local process = {}
 
 ---@class pgafrun.process.Options
----@field [integer] string argv; argv[1] is looked up in PATH
+---@field [integer] string argv; argv[1] is looked up in the PATH of the child's environment
 ---@field env? table<string, string> replaces the environment entirely
----@field extend_env? table<string, string> added to the inherited one
+---@field extend_env? table<string, string> added to the inherited one (either this or env)
 ---@field cwd? string
----@field stdin? string|function text, or a function that returns it (for secrets)
+---@field stdin? string|function text, or a function that returns it (for secrets) and may wait. Default: /dev/null
 ---@field max_bytes? integer of stdout and stderr each, default 64 MiB
 ---@field timeout? number default 60; when it passes, or on cancellation, the child's process group gets SIGTERM, 2 s later SIGKILL
 ---@field umask? integer
@@ -18,7 +18,9 @@ local process = {}
 ---@field stderr string
 ---@field seconds number
 
----Runs a program to its end. A non-zero exit is a result, not an error. Raises kind process (code ENOENT ...) when it cannot be started.
+---Runs a program to its end, in a session of its own and with no descriptor of ours but its three. A non-zero exit is a
+---result, not an error. Raises kind process (code ENOENT ...) when it cannot be started, limit when it prints more than
+---max_bytes, timeout. A grandchild that keeps the output open after the program's exit is waited for one second.
 ---@param options pgafrun.process.Options
 ---@return pgafrun.process.Exit
 function process.run(options) end
@@ -27,17 +29,18 @@ function process.run(options) end
 ---@field pid integer
 local Child = {}
 
----Starts a program that may outlive this one: own session (setsid), stdin /dev/null, stdout and stderr appended to a file. Zombies are reaped by the runtime.
+---Starts a program that may outlive this one: own session (setsid), stdin /dev/null, stdout and stderr appended to the file
+---output (created with mode 0600). Zombies are reaped by the runtime, also when nobody holds the Child any more.
 ---@param options { [integer]: string, env?: table, extend_env?: table, cwd?: string, output: string, umask?: integer }
 ---@return pgafrun.process.Child
 function process.daemon(options) end
 
 ---Waits for the child's end.
----@param seconds? number
+---@param seconds? number 0: only look
 ---@return { code: integer?, signal: integer? }? nil when seconds passed
 function Child:wait(seconds) end
 
----@param pid integer  negative: the process group
+---@param pid integer  negative: the process group; 0 and -1 are refused
 ---@param signal integer|string 9, "KILL", "TERM", 0 ...
 ---@return boolean ok, string? errno_name
 function process.kill(pid, signal) end
