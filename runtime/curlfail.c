@@ -60,6 +60,7 @@ void curlfail_url(char *out, size_t size, const char *url) {
     url += authority;
   }
   size_t path = strcspn(url, "?");
+  if (url[path]) path++;
   put(&t, url, path);
   put_query(&t, url + path);
   *t.at = 0;
