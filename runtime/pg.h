@@ -42,7 +42,7 @@ const char *pg_connection_port(const pg_connection_t *c);
 int pg_connection_pid(const pg_connection_t *c);
 int pg_connection_server_version(const pg_connection_t *c);
 bool pg_connection_is_encrypted(const pg_connection_t *c);
-/* Idempotent; completes what is pending with kind "closed". */
+/* Idempotent; completes what is pending with kind "closed", and asks the server to cancel a query. */
 void pg_connection_close(pg_connection_t *c);
 /* Closes and frees; no operation may be started on it any more. NULL is fine. */
 void pg_connection_free(pg_connection_t *c);

@@ -143,6 +143,7 @@ void pg_connection_break(pg_connection_t *c, const failure_t *why) {
 
 void pg_connection_close(pg_connection_t *c) {
   failure_t f = {0};
+  if (c->query) pg_cancel_request(c->loop, c->conn); /* a server notices that nobody waits only when it answers */
   failure_set(&f, "closed", NULL, "the connection to %s was closed by this program", c->where);
   pg_connection_break(c, &f);
 }
