@@ -213,8 +213,8 @@ function Node:paths()
   local data = base .. "/pg/data"
   return {
     base = base, pg = base .. "/pg", pgdata = data,
-    node_conf = base .. "/pg/node.conf", hba = base .. "/pg/pg_hba.conf",
-    tls = base .. "/tls", ca_crt = base .. "/tls/ca.crt", server_crt = base .. "/tls/server.crt",
+    node_conf = base .. "/pg/node.conf", hba = base .. "/pg/pg_hba.conf", ident = base .. "/pg/pg_ident.conf",
+    ca = base .. "/ca", tls = base .. "/tls", ca_crt = base .. "/tls/ca.crt", server_crt = base .. "/tls/server.crt",
     server_key = base .. "/tls/server.key", home = base .. "/home", pgpass = base .. "/home/.pgpass",
     run = base .. "/run", config = base .. "/config", share = base .. "/share",
     cfg = base .. "/config/pg_autoctl" .. data .. "/pg_autoctl.cfg",
@@ -229,6 +229,7 @@ function Node:environment()
   local paths = self:paths()
   return {
     HOME = paths.home, PGPASSFILE = paths.pgpass, PGDATA = paths.pgdata, PGHOST = paths.run,
+    PGSSLMODE = "verify-full", PGSSLROOTCERT = paths.ca_crt, -- some of pg_auto_failover's connections say nothing of TLS
     XDG_CONFIG_HOME = paths.config, XDG_DATA_HOME = paths.share, XDG_RUNTIME_DIR = paths.run,
     LANG = "C.UTF-8", LC_ALL = "C.UTF-8", PATH = paths.bindir .. ":/usr/local/bin:/usr/bin:/bin",
   }
