@@ -229,7 +229,7 @@ function Node:environment()
   local paths = self:paths()
   return {
     HOME = paths.home, PGPASSFILE = paths.pgpass, PGDATA = paths.pgdata, PGHOST = paths.run,
-    PGSSLMODE = "verify-full", PGSSLROOTCERT = paths.ca_crt, -- some of pg_auto_failover's connections say nothing of TLS
+    PGSSLMODE = "verify-full", PGSSLROOTCERT = paths.ca_crt,
     XDG_CONFIG_HOME = paths.config, XDG_DATA_HOME = paths.share, XDG_RUNTIME_DIR = paths.run,
     LANG = "C.UTF-8", LC_ALL = "C.UTF-8", PATH = paths.bindir .. ":/usr/local/bin:/usr/bin:/bin",
   }
