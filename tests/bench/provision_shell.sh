@@ -19,7 +19,11 @@ while [ $# -gt 0 ]; do
     *) break ;;
   esac
 done
-[ $# -eq 1 ] || { echo "usage: $0 [--image ALIAS] [--keep] PREFIX" >&2; exit 64; }
+case $#:${1:-} in
+  1:[a-z]*) ;;
+  *) echo "usage: $0 [--image ALIAS] [--keep] PREFIX" >&2; exit 64 ;;
+esac
+case $1 in *[!a-z0-9-]*) echo "$0: $1: a prefix is lower-case letters, digits and hyphens" >&2; exit 64 ;; esac
 
 monitor=$1-monitor
 first=$1-n1
@@ -112,7 +116,7 @@ XDG_DATA_HOME=$home/share
 XDG_RUNTIME_DIR=/run/pgafrun
 LANG=C.UTF-8
 LC_ALL=C.UTF-8
-PATH=$bin:/usr/bin:/bin
+PATH=$bin:/usr/sbin:/usr/bin:/sbin:/bin
 ENV
 echo 'd /run/pgafrun 0700 postgres postgres -' >/etc/tmpfiles.d/pgafrun.conf
 systemd-tmpfiles --create /etc/tmpfiles.d/pgafrun.conf
