@@ -20,7 +20,7 @@
 typedef struct ws ws_t;
 
 typedef struct ws_options {
-  const char *url;         /* ws:// or wss://, http:// or https:// being the same; without userinfo */
+  const char *url;         /* ws:// or wss://, without userinfo */
   const char *unix_socket; /* path, or NULL */
   const http_header_t *headers;
   size_t header_count;
