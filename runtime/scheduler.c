@@ -158,7 +158,9 @@ bool scheduler_run(scheduler_t *s, task_t *task) {
     scheduler_drain(s);
     if (task->state >= TASK_DONE) break;
     timer_arm(s);
+    s->in_loop = true;
     int alive = uv_run(s->loop, s->ready.head ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    s->in_loop = false;
     if (!alive && !s->ready.head && !s->heap.count) return false;
   }
   return true;

@@ -29,6 +29,7 @@ typedef struct scheduler {
   timer_t watchdog;
   bool has_watchdog;
   bool spin_told;
+  bool in_loop; /* uv_run is under way: waking a task must keep it from sleeping */
   uint64_t switches;
   /* raises the structured error for an interrupted wait; the binding of errors sets it */
   int (*raise_interrupt)(lua_State *L, const task_t *t, const char *operation, bool outcome_unknown);

@@ -168,6 +168,9 @@ void task_wake(task_t *t, wake_cause_t cause) {
   t->cause = (uint8_t)cause;
   t->uninterruptible = false;
   waitlist_append(&t->scheduler->ready, t);
+  /* libuv before 1.45 runs timers first and then waits for events all the same, even in UV_RUN_ONCE: a task that
+   * a timer has made ready would sleep until something else happens */
+  if (t->scheduler->in_loop) uv_stop(t->scheduler->loop);
 }
 
 static int task_wait_in(lua_State *L, task_t *t, waitlist_t *list, uint64_t at, const char *what,
