@@ -64,8 +64,8 @@ pg_connection_t *pg_connection_new(uv_loop_t *loop, PGconn *conn, uv_poll_t *pol
 
 bool pg_connection_consume(pg_connection_t *c) {
   if (!PQconsumeInput(c->conn)) return false;
-  /* libpq reads at most once a call; what OpenSSL has already taken from the socket will not make it
-   * readable again */
+  /* What OpenSSL has already taken from the socket will not make it readable again. The newest minor releases of
+   * libpq see to that themselves; older ones, as stock distributions have them, read only once a call. */
   while (c->ssl && SSL_pending(c->ssl) > 0)
     if (!PQconsumeInput(c->conn)) return false;
   return true;

@@ -418,7 +418,6 @@ T.test_tls_is_verified_against_the_name = connected(function(admin)
   fails("postgres", "28000", with, { sslmode = "disable" })
 end)
 
--- One TLS record can hold more than libpq reads at once, and then the socket stays silent.
 function T.test_answers_of_every_size_arrive_through_tls()
   local c <close> = connect { sslmode = "require" }
   for size = 100, 66000, 397 do

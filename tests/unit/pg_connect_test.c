@@ -132,8 +132,8 @@ static void alert(peer_t *peer, int number, void *arg) {
   peer_stall(peer);
 }
 
-/* Breaks TLS off the first time, and is fine without: sslmode=prefer tries again on a new socket, which has often
- * the same number. */
+/* Breaks TLS off the first time, and is fine without: sslmode=prefer tries again on a new socket, which
+ * has often the same number. */
 static void no_tls_after_all(peer_t *peer, int number, void *arg) {
   if (number == 0)
     alert(peer, number, arg);

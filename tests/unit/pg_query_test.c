@@ -1,7 +1,9 @@
 /* Queries, pipelines and notifications with servers that do not behave. */
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +13,8 @@
 #include <sys/socket.h>
 
 #include <cmocka.h>
+
+#include <openssl/pem.h>
 
 #include "runtime/pg.h"
 #include "support/fake.h"
@@ -185,6 +189,69 @@ static void copy_is_refused(void **state) {
   pg_say(&act.say, '2', "", 0);
   pg_say(&act.say, 'H', "\0\0\0", 3);
   assert_broken(&act, "protocol", "copy");
+}
+
+/* --- TLS --- */
+
+#define RECORD 16384
+
+/* A record of TLS can hold 16 kB. With the beginning of a message in its buffer libpq reads less than that at
+ * once; the rest is then in OpenSSL, and the socket, which has nothing more, would never become readable. (A
+ * libpq that drains OpenSSL by itself passes without our help.) */
+static void answer_in_large_records(peer_t *peer, int number, void *arg) {
+  static char body[5000];
+  if (pg_peer_first(peer) != PG_PEER_SSL || !peer_say(peer, "S")) return;
+  peer->ssl = SSL_new(arg);
+  SSL_set_fd(peer->ssl, peer->fd);
+  if (SSL_accept(peer->ssl) != 1 || !pg_peer_welcome(peer)) return;
+  for (uint32_t size = 3600; pg_peer_read_until(peer, 'S'); size += 29) {
+    pg_script_t s = {.size = 0};
+    uint32_t length = htonl(size);
+    memset(body, 'x', sizeof body);
+    memcpy(body, "\0\1", 2);
+    memcpy(body + 2, &length, 4);
+    pg_say(&s, '1', "", 0);
+    pg_say(&s, '2', "", 0);
+    pg_say_columns(&s);
+    for (int row = 0; row < 5; row++) pg_say(&s, 'D', body, 6 + size);
+    pg_say_complete(&s, "SELECT 5");
+    pg_say_ready(&s);
+    if (!peer_write(peer, s.bytes, s.size - RECORD)) return;
+    if (!peer_write(peer, s.bytes + s.size - RECORD, RECORD)) return;
+  }
+}
+
+static SSL_CTX *make_tls(void) {
+  char *cert, *key;
+  make_certificate("localhost", &cert, &key);
+  SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
+  BIO *bio = BIO_new_mem_buf(cert, -1);
+  X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+  BIO_free(bio);
+  bio = BIO_new_mem_buf(key, -1);
+  EVP_PKEY *k = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
+  BIO_free(bio);
+  assert_true(SSL_CTX_use_certificate(tls, x) == 1 && SSL_CTX_use_PrivateKey(tls, k) == 1);
+  X509_free(x);
+  EVP_PKEY_free(k);
+  free(cert);
+  free(key);
+  return tls;
+}
+
+static void large_tls_records_do_not_stall(void **state) {
+  signal(SIGPIPE, SIG_IGN);
+  SSL_CTX *tls = make_tls();
+  pg_connection_t *c = connect_to(answer_in_large_records, tls);
+  assert_true(pg_connection_is_encrypted(c));
+  for (int size = 3600; size < 4200; size += 29) {
+    op_t *op = ask(c, true);
+    assert_int_equal(PQntuples(pg_query_result(op, 0)), 5);
+    assert_int_equal(PQgetlength(pg_query_result(op, 0), 4, 0), size);
+    op_release(op);
+  }
+  part(c);
+  SSL_CTX_free(tls);
 }
 
 /* --- before and beside queries --- */
@@ -436,6 +503,7 @@ int main(void) {
       TEST(a_session_that_the_server_ends),
       TEST(garbage_for_an_answer),
       TEST(copy_is_refused),
+      TEST(large_tls_records_do_not_stall),
       TEST(a_connection_that_broke_before_the_query_is_known),
       TEST(an_idle_connection_that_breaks_is_closed),
       TEST(a_query_that_is_given_up_is_cancelled_at_the_server),

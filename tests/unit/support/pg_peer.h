@@ -1,4 +1,5 @@
-/* pg_peer.h - the server's side of PostgreSQL's protocol, for fakes that follow it just far enough to break it. */
+/* pg_peer.h - the server's side of PostgreSQL's protocol, for fakes that follow it just far enough to
+ * break it. */
 #ifndef PGAFRUN_TEST_PG_PEER_H
 #define PGAFRUN_TEST_PG_PEER_H
 
@@ -22,12 +23,13 @@ bool pg_peer_read_until(peer_t *peer, char type);
 
 /* A growing sequence of messages, to be sent in one go, or byte by byte, or in part. */
 typedef struct pg_script {
-  unsigned char bytes[8192];
+  unsigned char bytes[24000];
   size_t size;
 } pg_script_t;
 
 void pg_say(pg_script_t *s, char type, const void *body, size_t size);
-/* Authentication is fine, parameters (in_hot_standby and default_transaction_read_only if not NULL), process 77. */
+/* Authentication is fine, parameters (in_hot_standby and default_transaction_read_only if not NULL),
+ * process 77. */
 void pg_say_welcome(pg_script_t *s, const char *in_hot_standby, const char *read_only);
 void pg_say_ready(pg_script_t *s);
 /* One column of type int4 named n. */
