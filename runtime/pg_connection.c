@@ -64,8 +64,8 @@ pg_connection_t *pg_connection_new(uv_loop_t *loop, PGconn *conn, uv_poll_t *pol
 
 bool pg_connection_consume(pg_connection_t *c) {
   if (!PQconsumeInput(c->conn)) return false;
-  /* What OpenSSL has already taken from the socket will not make it readable again. The newest minor releases of
-   * libpq see to that themselves; older ones, as stock distributions have them, read only once a call. */
+  /* What OpenSSL has already taken from the socket will not make it readable again. The newest minor releases
+   * of libpq see to that themselves; older ones, as stock distributions have them, read only once a call. */
   while (c->ssl && SSL_pending(c->ssl) > 0)
     if (!PQconsumeInput(c->conn)) return false;
   return true;
@@ -143,7 +143,8 @@ void pg_connection_break(pg_connection_t *c, const failure_t *why) {
 
 void pg_connection_close(pg_connection_t *c) {
   failure_t f = {0};
-  if (c->query) pg_cancel_request(c->loop, c->conn); /* a server notices that nobody waits only when it answers */
+  /* a server notices that nobody waits only when it answers */
+  if (c->query) pg_cancel_request(c->loop, c->conn);
   failure_set(&f, "closed", NULL, "the connection to %s was closed by this program", c->where);
   pg_connection_break(c, &f);
 }
