@@ -1,0 +1,219 @@
+-- The right to change a formation, in two layers:
+--
+-- 1. A file lock on this machine, gone with the process however it ends.
+-- 2. A lease in the config of the monitor's instance (user.pgaf.lock), against other machines. It runs out by itself
+--    when it is not renewed, and one whose holder was a process of this machine that no longer lives is taken over.
+--
+-- While there is no monitor there is only the first; the lease is made together with the instance.
+
+local rethrow = error
+local crypto = require "pgafrun.crypto"
+local error = require "pgafrun.error"
+local fs = require "pgafrun.fs"
+local json = require "pgafrun.json"
+local log = require "pgafrun.log"
+local process = require "pgafrun.process"
+local task = require "pgafrun.task"
+local time = require "pgafrun.time"
+
+local KEY = "user.pgaf.lock"
+local LEASE_SECONDS = 60
+local RENEW_SECONDS = 15
+-- Without a task group nobody renews it.
+local LONG_LEASE_SECONDS = 3600
+local CLOSE_SECONDS = 5
+
+---@class pgaf.provider.Lock
+---@field provider pgaf.incus.Provider
+---@field what string
+---@field token string tells our lease from that of any other
+---@field leased boolean
+local Lock = {}
+Lock.__index = Lock
+
+local lease = { KEY = KEY }
+
+-- ------------------------------------------------------------------------------------------------------- the record
+
+local function record_of(self)
+  local me = process.self()
+  local seconds = self.provider.group and LEASE_SECONDS or LONG_LEASE_SECONDS
+  return json.encode {
+    holder = ("%s@%s"):format(me.user, me.host), pid = me.pid, start_time = me.start_time, boot_id = me.boot_id,
+    what = self.what, token = self.token, since = self.since, expires = math.ceil(time.wall() + seconds),
+  }
+end
+
+---Whether a lease no longer binds anybody.
+---@param held table a decoded record
+---@return boolean
+function lease.is_over(held)
+  if type(held.expires) ~= "number" or held.expires < time.wall() then return true end
+  if held.boot_id ~= process.self().boot_id or math.type(held.pid) ~= "integer" then return false end
+  return process.start_time(held.pid) ~= held.start_time
+end
+
+local function decode(text)
+  if not text or text == "" then return nil end
+  local ok, held = pcall(json.decode, text)
+  return ok and type(held) == "table" and held or nil
+end
+
+local function refuse(self, holder, hint)
+  error.raise {
+    kind = "locked", operation = self.what, retryable = true,
+    message = ("formation %s is being changed by %s"):format(self.provider.formation, holder),
+    hint = hint or "wait until that run has ended, or end it",
+  }
+end
+
+local function refuse_held(self, held)
+  refuse(self, ("%s, process %s, since %s: %s"):format(held.holder, held.pid, held.since, held.what),
+    ("wait until that run has ended; if that machine is gone, the lock ends by itself within %d s"):format(
+      math.max(1, math.ceil(held.expires - time.wall()))))
+end
+
+-- --------------------------------------------------------------------------------------------------------- the lease
+
+-- Writes our record where nobody else's binds. Returns false when there is no instance of ours to write it on.
+local function write(self)
+  local provider = self.provider
+  local node = provider:node(provider.monitor_name)
+  local ok, result = pcall(function()
+    return node:instance():update(function(object)
+      if provider:status_of(object, node.name) == "foreign" then return nil end
+      local held = decode(object.config[KEY])
+      if held and held.token ~= self.token and not lease.is_over(held) then refuse_held(self, held) end
+      return { config = { [KEY] = record_of(self) } }
+    end)
+  end)
+  if ok then return result end
+  if error.is(result, "absent") then return false end
+  rethrow(result, 0)
+end
+
+local function raise_lost(self, cause)
+  error.raise {
+    kind = "locked", operation = self.what, cause = cause,
+    message = ("the lock on formation %s could not be renewed and runs out"):format(self.provider.formation),
+    hint = "run it again when the server answers again",
+  }
+end
+
+-- Runs in the provider's group: when the lease is lost to somebody else, the whole group ends.
+local function renew(self)
+  local written = time.now()
+  while self.leased and not self.closed do
+    self.changed:wait(RENEW_SECONDS)
+    if self.closed or not self.leased then return end
+    local ok, result = pcall(write, self)
+    if ok then
+      if not result then self.leased = false end -- the instance is gone, and the lease with it
+      written = time.now()
+    else
+      task.check()
+      if error.is(result, "locked") then rethrow(result, 0) end
+      if time.now() - written > LEASE_SECONDS - RENEW_SECONDS then raise_lost(self, result) end
+      log.warn("the lock's lease could not be renewed; trying again", { why = tostring(result) })
+    end
+  end
+end
+
+local function keep_renewing(self)
+  self.leased = true
+  if not self.provider.group or self.renewal then return end
+  self.renewal = self.provider.group:spawn_named("lock renewal", function()
+    local ok, problem = pcall(renew, self)
+    self.renewal = nil
+    if not ok and not self.closed then rethrow(problem, 0) end
+  end)
+end
+
+---Puts the lease into the config of an instance that is about to be made.
+---@param name string
+---@param config table<string, string>
+function Lock:add_to(name, config)
+  if name == self.provider.monitor_name then config[KEY] = record_of(self) end
+end
+
+---Called when a node has been made: from now on the monitor's instance carries the lease.
+---@param name string
+function Lock:node_is_there(name)
+  if name ~= self.provider.monitor_name or self.leased then return end
+  if write(self) then keep_renewing(self) end
+end
+
+---Called before a node is deleted: the lease goes with the monitor's instance.
+---@param name string
+function Lock:node_goes(name)
+  if name ~= self.provider.monitor_name then return end
+  self.leased = false
+  self.changed:notify()
+end
+
+local function release(self)
+  local provider = self.provider
+  local node = provider:node(provider.monitor_name)
+  node:instance():update(function(object)
+    local held = decode(object.config[KEY])
+    if not held or held.token ~= self.token then return nil end
+    return { config = { [KEY] = "" } }
+  end)
+end
+
+---Gives the right back. Idempotent.
+function Lock:close()
+  if self.closed then return end
+  self.closed = true
+  self.provider.locks[self] = nil
+  self.changed:notify()
+  if self.leased then
+    local ok, problem = pcall(task.shield, CLOSE_SECONDS, release, self)
+    if not ok and not error.is(problem, "absent") then
+      log.warn("the lock's lease could not be given back; it runs out by itself", { why = tostring(problem) })
+    end
+  end
+  self.file:close()
+end
+Lock.__close = Lock.close
+
+-- ---------------------------------------------------------------------------------------------------- the file lock
+
+-- For all users of the machine there is the lease; this one is against a second run of the same user.
+local function lock_path(provider)
+  local runtime = process.getenv "XDG_RUNTIME_DIR"
+  local folder = runtime and runtime ~= "" and fs.stat(runtime) and runtime .. "/pgafrun"
+  if not folder then
+    local state = process.getenv "XDG_STATE_HOME"
+    folder = (state and state ~= "" and state or (process.getenv "HOME" or "/tmp") .. "/.local/state") .. "/pgafrun"
+  end
+  fs.mkdir(folder)
+  local client = provider:client()
+  local name = table.concat({ client.server.name, client.project, provider.formation }, "~"):gsub("[^%w%-._~]", "_")
+  return ("%s/%s.lock"):format(folder, name)
+end
+
+---Takes both layers. Raises kind "locked".
+---@param provider pgaf.incus.Provider
+---@param what string
+---@return pgaf.provider.Lock
+function lease.take(provider, what)
+  local self = setmetatable({
+    provider = provider, what = what, token = crypto.random_hex(8), since = time.iso(), leased = false,
+    changed = task.condition(),
+  }, Lock)
+  local me = process.self()
+  local text = ("%s@%s, process %d, since %s: %s"):format(me.user, me.host, me.pid, self.since, what)
+  local file, holder = fs.lock(lock_path(provider), text)
+  if not file then refuse(self, holder) end
+  self.file = file
+  local ok, result = pcall(write, self)
+  if not ok then
+    file:close()
+    rethrow(result, 0)
+  end
+  if result then keep_renewing(self) end
+  return self
+end
+
+return lease
