@@ -1,0 +1,111 @@
+-- Around a drill's runbook: arguments, progress, what became of it as report, file and exit code.
+
+local throw = error
+local cli = require "pgaf.cli"
+local error = require "pgafrun.error"
+local fs = require "pgafrun.fs"
+local json = require "pgafrun.json"
+local log = require "pgafrun.log"
+local program = require "pgafrun.program"
+local task = require "pgafrun.task"
+local judge = require "pgaf.drill.judge"
+local reporter = require "pgaf.drill.report"
+
+local finish = {}
+
+--- Converters for arguments.
+function finish.positive(text)
+  local value = tonumber(text)
+  if value and value > 0 and value < math.huge then return value end
+  return nil, ("a number above zero is wanted, not '%s'"):format(text)
+end
+
+function finish.count(text)
+  local value = math.tointeger(tonumber(text))
+  if value and value > 0 and value <= 1000 then return value end
+  return nil, ("a whole number from 1 to 1000 is wanted, not '%s'"):format(text)
+end
+
+--- True when standard output is a terminal.
+function finish.on_terminal()
+  local ok, path = pcall(fs.realpath, "/proc/self/fd/1")
+  return ok and (path:match("^/dev/pts/") or path:match("^/dev/tty")) ~= nil
+end
+
+--- A formation marked production is drilled only by who names it.
+---@param inventory table
+---@param named? string
+function finish.confirm_production(inventory, named)
+  if inventory.environment ~= "production" or named == inventory.formation then return end
+  error.raise {
+    kind = "usage", operation = "drill",
+    message = ("formation %s is marked production: say --i-know-this-is %s to kill its primary"):format(
+      inventory.formation, inventory.formation),
+  }
+end
+
+--- Progress: one line on standard output; nothing with -q, and a log message with --log-format json.
+---@param text string
+function finish.say(text)
+  if program.verbosity < 0 then return end
+  if program.log_format == "json" then return log.info(text) end
+  io.stdout:write(text, "\n")
+  io.stdout:flush()
+end
+
+local function show(result)
+  io.stdout:write("\n", table.concat(reporter.lines(result, { colour = finish.on_terminal() }), "\n"), "\n")
+  io.stdout:flush()
+end
+
+-- Nothing that goes wrong here changes the verdict.
+local function write_result(path, result)
+  local ok, problem = pcall(fs.write, path, json.encode(result, { indent = 2 }) .. "\n")
+  if not ok then log.error("the result could not be written", { file = path, problem = tostring(problem) }) end
+end
+
+local function refuse(problem, result)
+  result.verdict = judge.refusal(problem)
+  log.error(tostring(problem))
+  return result
+end
+
+--- As cli.parse; a mistake in the inventory ends with 64 like one in the arguments.
+---@return table? args nil after such a mistake, which has been told
+---@return table? inventory
+function finish.parse(spec, declare, ...)
+  local parsed, args, inventory = pcall(cli.parse, spec, declare, ...)
+  if parsed then return args, inventory end
+  if not error.is(args, "inventory") then throw(args, 0) end
+  log.error(tostring(args))
+end
+
+--- Runs a drill's runbook: parses the arguments, calls it, reports, and returns the exit code.
+---@param spec pgaf.cli.Spec
+---@param declare fun(parser: table)
+---@param runbook fun(args: table, inventory: table, say: fun(text: string), report: fun(result: table)): pgaf.Verdict
+---@param ... string
+---@return integer exit_code
+function finish.run(spec, declare, runbook, ...)
+  local args, inventory = finish.parse(spec, declare, ...)
+  if not args then return judge.USAGE end
+  local result = {}
+  local ok, problem = pcall(runbook, args, inventory, finish.say, function(started) result = started end)
+  -- Interrupted before there was anything to put back.
+  if not ok and not result.interrupted then
+    task.check()
+    if error.is(problem, "usage") or not error.is(problem) then throw(problem, 0) end
+    result = refuse(problem, result)
+  end
+  -- The task is cancelled after Ctrl-C: what is left to write is written out of its reach.
+  task.shield(30, function()
+    if result.run then show(result) end
+    if args.json then write_result(args.json, result) end
+  end)
+  -- The host makes the exit code of the signal it was.
+  local free, why = pcall(task.check)
+  if result.verdict.code == judge.INTERRUPTED and not free and error.is(why, "cancelled") then throw(why, 0) end
+  return result.verdict.code
+end
+
+return finish

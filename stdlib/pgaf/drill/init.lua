@@ -1,0 +1,353 @@
+-- A drill, step by step; scripts/failover_drill.lua is the runbook that calls the steps in order.
+--
+-- Order is the safety: everything that can be refused is refused before the journal is opened; what is about to be
+-- broken is on disk before it is broken; and from then on, whatever happens (Ctrl-C, an error, a time limit), what was
+-- broken is put back out of reach of cancellation before the drill ends.
+
+local throw = error
+local error = require "pgafrun.error"
+local fs = require "pgafrun.fs"
+local json = require "pgafrun.json"
+local program = require "pgafrun.program"
+local task = require "pgafrun.task"
+local time = require "pgafrun.time"
+local audit = require "pgaf.drill.audit"
+local baseline = require "pgaf.drill.baseline"
+local connect = require "pgaf.connect"
+local journal = require "pgaf.drill.journal"
+local judge = require "pgaf.drill.judge"
+local phases = require "pgaf.drill.phases"
+local prediction = require "pgaf.drill.prediction"
+local put_back = require "pgaf.drill.put_back"
+local sentinel = require "pgaf.drill.sentinel"
+local state = require "pgaf.autofailover.state"
+local timeline = require "pgaf.drill.timeline"
+local watch = require "pgaf.autofailover.watch"
+local workload = require "pgaf.drill.workload"
+
+-- A fail-over that has not come so long after its worst case and the budget will not come.
+local HOPELESS_SECONDS = 30
+local JOURNAL_SECONDS = 30
+local CLOSE_SECONDS = 10
+-- For a formation that was not whole in time: it may have been a matter of seconds.
+local LAST_CHANCE_SECONDS = 60
+-- For the request to stop a node, which is never given up half-way: then nobody would know what it did.
+local FAULT_SECONDS = 120
+
+---@class pgaf.DrillOptions
+---@field budget number seconds clients may be unable to write
+---@field force boolean run although the budget is impossible
+---@field writers integer
+---@field interval number seconds between two writes of a client
+---@field repair_timeout number seconds for putting everything back
+---@field say fun(text: string) progress, one line
+
+---@class pgaf.Drill: pgaf.DrillContext
+---@field result table what is reported; see report.lua
+local Drill = {}
+Drill.__index = Drill
+
+local drill = {}
+
+local function refuse_open_run(inventory)
+  local open = journal.open_runs(inventory)[1]
+  if not open then return end
+  error.raise {
+    kind = "open-run", operation = "drill",
+    message = "an earlier drill of this formation was not put back: " .. open:describe(),
+    reasons = { "an earlier drill was not put back: " .. open:describe() },
+    hint = "pgafrun scripts/restore.lua puts it back",
+  }
+end
+
+--- Opens the provider and takes the formation's lock. Raises when something is missing or somebody else works on it.
+---@param provider pgaf.Provider
+---@param inventory table
+---@param options pgaf.DrillOptions
+---@return pgaf.Drill to be closed
+function drill.open(provider, inventory, options)
+  local self = setmetatable({ provider = provider, inventory = inventory, options = options }, Drill)
+  self.result = {
+    formation = inventory.formation, provider = provider.kind, budget = options.budget, started = time.iso(),
+    version = program.version, roles = {},
+  }
+  provider:check()
+  self.lock = provider:lock("failover drill")
+  self.reach = connect.open(provider, inventory)
+  refuse_open_run(inventory)
+  return self
+end
+
+--- Reads the formation; raises kind "unhealthy" unless it is whole.
+function Drill:read_baseline()
+  self.baseline = baseline.read(self, self.options.say)
+  self.result.roles.before = { primary = self.baseline.primary, standbys = self.baseline.standbys }
+  self.result.timers = self.baseline.timers
+  self.result.synchronous_commit = self.baseline.synchronous_commit
+end
+
+--- Computes what the fail-over can take with the settings of now; raises kind "impossible-budget", with the
+--- arithmetic, when the budget is below the best case.
+function Drill:check_budget()
+  local b = self.baseline
+  local p = prediction.compute {
+    timers = b.timers, standbys = #b.standbys, silent = self.provider.kind ~= "local",
+    wal_retrieve_retry_interval = b.wal_retrieve_retry_interval, connect_timeout = connect.CONNECT_TIMEOUT,
+  }
+  self.prediction, self.result.prediction = p, p
+  if self.options.budget >= p.best or self.options.force then return end
+  local arithmetic = prediction.arithmetic(p)
+  local reasons = { ("a budget of %g s cannot be met with the monitor's settings; nothing was touched"):format(
+    self.options.budget) }
+  table.move(arithmetic, 1, #arithmetic, 2, reasons)
+  error.raise {
+    kind = "impossible-budget", operation = "drill", reasons = reasons, message = table.concat(reasons, "\n  "),
+    hint = "raise --rto, or lower the timers in the inventory; --force runs the drill all the same",
+  }
+end
+
+--- The drill's group ends with f; what f broke is put back, out of reach of cancellation, if f did not do it itself.
+---@param fault string name of the fault, for the journal
+---@param f fun()
+function Drill:attempt(fault, f)
+  task.check()
+  self.journal = task.shield(JOURNAL_SECONDS, journal.begin, self.inventory, {
+    primary = self.baseline.primary, fault = fault,
+  })
+  self.result.run, self.result.fault = self.journal.run, fault
+  local ok, problem = pcall(function()
+    local group <close> = task.group { name = "drill" }
+    self.group = group
+    f()
+    group:cancel()
+  end)
+  self.group = nil
+  if not ok then self:put_back_after(problem) end
+end
+
+function Drill:put_back_after(problem)
+  local cancelled = not pcall(task.check)
+  local late = error.is(problem, "timeout", "not-whole")
+  self.result.interrupted = cancelled
+  if not self.journal.closed then
+    self.options.say(cancelled and "interrupted: putting everything back" or
+      "the drill cannot go on, putting everything back: " .. tostring(problem))
+  end
+  local seconds = late and LAST_CHANCE_SECONDS or self.options.repair_timeout
+  local restored, trouble = pcall(task.shield, seconds + 1, function() self:put_back(seconds) end)
+  if not restored then self.result.put_back_problem = tostring(trouble) end
+  if cancelled then return end
+  if not error.is(problem) then throw(problem, 0) end
+  self.result.failure = tostring(problem)
+  self.result.failure_kind = late and "late" or "tool"
+end
+
+--- Puts back what the journal has as broken, waits until the formation is whole, drops the table. Safe to repeat.
+---@param seconds? number default the repair's
+function Drill:put_back(seconds)
+  if self.journal.closed then return end
+  put_back.run(self, self.journal, {
+    timeout = seconds or self.options.repair_timeout, outcome = self.result.interrupted and "interrupted" or "put back",
+    on_trouble = function(node, text) self.options.say(node .. ": " .. text) end,
+  })
+end
+
+--- Starts clients and observers, and lets the clients write in peace for a while.
+---@param seconds number
+function Drill:start_observing(seconds)
+  self.timeline = timeline.new(function(entry) self:tell(entry) end)
+  self.workload = workload.new(self.reach, self.journal.opened.table_name, {
+    writers = self.options.writers, interval = self.options.interval,
+  })
+  do
+    local connection <close> = self.reach:primary("drill")
+    self.workload:create_table(connection)
+  end
+  self.timeline:expect(self.baseline.primary, self.baseline.formation)
+  watch.start(self.group, function() return self.reach:monitor("drill watch") end, self.inventory.formation_id,
+    self.timeline:sink())
+  self:follow_provider()
+  self.workload:start(self.group)
+  self.steady_from = time.now()
+  task.sleep(seconds)
+end
+
+function Drill:follow_provider()
+  local stream = self.provider:events()
+  if not stream then return end
+  self.group:spawn_named("provider events", function()
+    local _ <close> = setmetatable({}, { __close = function() stream:close() end })
+    while true do
+      local event = stream:next(60)
+      if event and event.node then self.timeline:note("provider", event.action, event.node, event.at) end
+    end
+  end)
+end
+
+--- Breaks the primary with `stop`, having written down that `undo` puts it back. The clock starts before the request.
+---@param stop fun(node: pgaf.Node)
+---@param undo "start"|"thaw"
+function Drill:break_primary(stop, undo)
+  local victim = self.baseline.primary
+  local node = self.provider:node(victim)
+  self.victim_host = node.hostname
+  for _, name in ipairs(self.baseline.standbys) do
+    sentinel.start(self.group, self.reach, name, self.workload, self.timeline)
+  end
+  local wait_dead = node:watch_death()
+  self.group:spawn_named("watch " .. victim .. " die", function()
+    local ok, at = pcall(wait_dead)
+    task.check()
+    if ok then
+      self.timeline:mark("dead", victim, at)
+    else
+      self.timeline:note("provider", tostring(at), victim)
+    end
+  end)
+  self.workload:expect_failover(self.victim_host)
+  self.journal:about_to_break(victim, undo)
+  self.result.victim, self.result.fault_at = victim, time.iso()
+  self.timeline:mark("fault_sent", victim)
+  task.shield(FAULT_SECONDS, stop, node)
+  self.timeline:mark("fault_done", victim)
+end
+
+--- Waits until every client has had a write acknowledged by another node.
+function Drill:wait_for_clients()
+  local limit = math.max(self.options.budget, self.prediction.worst) + HOPELESS_SECONDS
+  local sent = self.timeline:at("fault_sent")
+  local back = self.workload:wait_back(limit)
+  self.result.waited = time.now() - sent
+  if back then
+    local gap, writer = self.workload:worst_gap(sent, self.victim_host)
+    self.result.gap, self.result.slowest_client = gap, writer
+    self.timeline:mark("first_ack", nil, gap.to)
+  else
+    self.timeline:note("drill", ("no write was acknowledged within %.0f s"):format(limit))
+  end
+end
+
+--- Starts the victim again, and waits until the formation is whole and replication synchronous.
+function Drill:bring_back()
+  local victim, say = self.baseline.primary, self.options.say
+  local on_trouble = function(name, text) say(name .. ": " .. text) end
+  local began = time.now()
+  self.timeline:mark("start_sent", victim)
+  put_back.node(self.provider:node(victim))
+  self.timeline:mark("started", victim)
+  local formation, since = put_back.wait_whole(self, { victim }, {
+    timeout = self.options.repair_timeout - (time.now() - began), on_trouble = on_trouble,
+    on_read = function(read) self.timeline:look(read) end,
+  })
+  self.timeline:mark("whole", nil, since)
+  self.journal:undone(victim)
+  self:keep_roles(formation)
+end
+
+function Drill:keep_roles(formation)
+  local primary, standbys = state.primary(formation), {}
+  for _, node in ipairs(formation.nodes) do
+    if node.name ~= primary.name then standbys[#standbys + 1] = node.name end
+  end
+  self.result.roles.after = { primary = primary.name, standbys = standbys }
+end
+
+--- Stops the clients and looks every write up, on every node.
+function Drill:look_writes_up()
+  self.workload:stop()
+  local ok, found = pcall(audit.run, self, self.workload)
+  task.check()
+  if ok then self.result.audit = found else self.result.audit_problem = tostring(found) end
+end
+
+local PROMOTE_SQL = "select pgautofailover.perform_promotion($1, $2)"
+local DEADLOCK_DETECTED = "40P01"
+
+--- Gives the primary's role back to the node that had it.
+function Drill:switch_back()
+  local wanted = self.baseline.primary
+  if self.result.roles.after.primary == wanted then return end
+  self.options.say("switching back to " .. wanted)
+  local connection <close> = self.reach:monitor("drill switch-back")
+  for attempt = 1, 3 do
+    local ok, problem = pcall(connection.query, connection, PROMOTE_SQL, { self.inventory.formation_id, wanted },
+      { timeout = 30, mutates = true })
+    if ok then break end
+    if attempt == 3 or not error.is(problem, "postgres", DEADLOCK_DETECTED) then throw(problem, 0) end
+  end
+  self:keep_roles(put_back.wait_whole(self, {}, {
+    timeout = self.options.repair_timeout, on_trouble = function() end,
+  }))
+  self.result.switched_back = self.result.roles.after.primary == wanted
+end
+
+-- ------------------------------------------------------------------------------------------------------- the result
+
+local function percentile(sorted, p)
+  return #sorted > 0 and sorted[math.max(1, math.ceil(#sorted * p))] or nil
+end
+
+local function measure(self)
+  local r, marks, book = self.result, self.timeline.marks, self.workload.ledger
+  r.writes = book:tally()
+  r.writes.connection_attempts_failed = self.workload.attempts
+  r.phases = phases.split(marks, {
+    timers = self.baseline.timers, wal_retrieve_retry_interval = self.baseline.wal_retrieve_retry_interval,
+    connect_timeout = connect.CONNECT_TIMEOUT, prediction = self.prediction,
+  })
+  local sent = marks.fault_sent and marks.fault_sent.at
+  if not sent then return end
+  local before = book:latencies(self.steady_from, sent)
+  r.latency_before = { median = percentile(before, 0.5), p99 = percentile(before, 0.99), writes = #before }
+  local function since_fault(mark) return marks[mark] and marks[mark].at - sent end
+  r.seconds = { promoted = since_fault("promoted"), writable = since_fault("writable"),
+    monitor = since_fault("presumed_gone"), first_ack = since_fault("first_ack"), whole = since_fault("whole") }
+  local open, close = marks.presumed_gone or marks.writable, marks.synchronous
+  if open and close then
+    r.async = { seconds = close.at - open.at, acknowledged = book:acknowledged_between(open.at, close.at) }
+  end
+  if r.gap then
+    for _, writer in ipairs(self.workload.writers) do
+      local silence = book:longest_silence(writer, r.gap.to, math.huge)
+      if silence and (not r.later_silence or silence.seconds > r.later_silence.seconds) then
+        r.later_silence = silence
+      end
+    end
+  end
+end
+
+--- The verdict, with everything that was measured in `result`.
+---@return pgaf.Verdict
+function Drill:judge()
+  if self.timeline then
+    measure(self)
+    self.result.timeline = self.timeline:export()
+  end
+  self.result.ended = time.iso()
+  self.result.verdict = judge.drill(self.result)
+  if self.journal then
+    local text = json.encode(self.result, { indent = 2 }) .. "\n"
+    task.shield(JOURNAL_SECONDS, pcall, fs.write, self.journal.folder .. "/result.json", text)
+  end
+  return self.result.verdict
+end
+
+--- A line for each thing that happens, relative to the fault.
+function Drill:tell(entry)
+  local sent = self.timeline and self.timeline:at("fault_sent")
+  local clock = sent and ("%+8.3f s"):format(entry.at - sent) or "          "
+  self.options.say(("%s  %-8s %-12s %s"):format(clock, entry.source, entry.node or "", entry.text))
+end
+
+--- Idempotent, and done whole also after Ctrl-C.
+function Drill:close()
+  task.shield(CLOSE_SECONDS, function()
+    if self.reach then self.reach:close() end
+    if self.lock then self.lock:close() end
+    self.lock, self.reach = nil, nil
+    self.provider:close()
+  end)
+end
+Drill.__close = Drill.close
+
+return drill

@@ -1,0 +1,147 @@
+-- What a drill is about to break, on disk before it is broken: one folder for each run, one JSON line for each fact,
+-- each synced before the next step. A drill that was killed leaves a journal without its last line, from which
+-- scripts/restore.lua puts everything back; the next drill of that formation refuses to begin before that.
+--
+--   $XDG_STATE_HOME/pgafrun/drills/FORMATION-KEY/RUN/journal     (XDG_STATE_HOME: default ~/.local/state)
+
+local crypto = require "pgafrun.crypto"
+local error = require "pgafrun.error"
+local fs = require "pgafrun.fs"
+local json = require "pgafrun.json"
+local process = require "pgafrun.process"
+local task = require "pgafrun.task"
+local time = require "pgafrun.time"
+
+local WRITE_SECONDS = 30
+
+local journal = {}
+
+---@class pgaf.Journal
+---@field run string
+---@field folder string
+---@field opened table the first line: formation, table, user, host, pid, at
+---@field broken table<string, string> node -> how it is undone, as long as it was not
+---@field closed boolean
+---@field torn boolean the last line was cut off
+local Journal = {}
+Journal.__index = Journal
+
+local function state_folder()
+  local state, home = process.getenv("XDG_STATE_HOME"), process.getenv("HOME")
+  if state and state:sub(1, 1) == "/" then return state end
+  if home and home ~= "" then return home .. "/.local/state" end
+  error.raise {
+    kind = "missing", operation = "keep the drill's journal",
+    message = "neither HOME nor XDG_STATE_HOME is set: there is no place for the journal",
+  }
+end
+
+--- Where the runs of a formation are kept. Formations of the same name on other hosts are others.
+---@param inventory table
+---@return string
+function journal.folder(inventory)
+  local p = inventory.provider
+  local place = table.concat({ p.kind, p.remote or "", p.project or "", p.root or "" }, "\n")
+  return ("%s/pgafrun/drills/%s-%s"):format(state_folder(), inventory.formation, crypto.sha256(place):sub(1, 8))
+end
+
+-- Out of reach of cancellation: a line is on disk or it is not, whenever Ctrl-C comes.
+local function write(self, line)
+  line.at = time.iso()
+  -- After a line that was cut off, the next one begins on its own.
+  local text = (self.torn and "\n" or "") .. json.encode(line) .. "\n"
+  task.shield(WRITE_SECONDS, fs.append, self.folder .. "/journal", text)
+  self.torn = false
+end
+
+--- Opens a run's journal; from here on the run has to be closed or restored.
+---@param inventory table
+---@param fields { primary: string, fault: string }
+---@return pgaf.Journal
+function journal.begin(inventory, fields)
+  local run = ("%s-%s"):format(time.iso():gsub("[-:]", ""):gsub("%.%d+Z$", "Z"), crypto.random_hex(2))
+  local self = setmetatable({ run = run, folder = journal.folder(inventory) .. "/" .. run, broken = {} }, Journal)
+  local me = process.self()
+  fs.mkdir(self.folder)
+  self.opened = {
+    what = "opened", run = run, formation = inventory.formation, table_name = "drill_" .. run:lower():gsub("-", "_"),
+    primary = fields.primary, fault = fields.fault, user = me.user, host = me.host, pid = me.pid,
+  }
+  self.closed = false
+  write(self, self.opened)
+  return self
+end
+
+--- To be called before the fault. `undo` is the provider's word for putting it back: "start" or "thaw".
+---@param node string
+---@param undo "start"|"thaw"
+function Journal:about_to_break(node, undo)
+  self.broken[node] = undo
+  write(self, { what = "breaking", node = node, undo = undo })
+end
+
+---@param node string
+function Journal:undone(node)
+  write(self, { what = "undone", node = node })
+  self.broken[node] = nil
+end
+
+--- Nothing is left to put back.
+---@param outcome string
+function Journal:close(outcome)
+  if self.closed then return end
+  write(self, { what = "closed", outcome = outcome })
+  self.closed = true
+end
+
+-- A line that cannot be read is the one that a crash cut off: what it announces had not begun.
+local function read_line(self, text)
+  local ok, line = pcall(json.decode, text)
+  if not ok or type(line) ~= "table" then return end
+  if line.what == "opened" then
+    self.opened = line
+  elseif line.what == "breaking" then
+    self.broken[line.node] = line.undo
+  elseif line.what == "undone" then
+    self.broken[line.node] = nil
+  elseif line.what == "closed" then
+    self.closed = true
+  end
+end
+
+--- Reads a run's journal; nil when there is none, or not even its first line.
+---@param folder string
+---@return pgaf.Journal?
+function journal.load(folder)
+  local path = folder .. "/journal"
+  if not fs.stat(path) then return nil end
+  local self = setmetatable({ run = folder:match("[^/]+$"), folder = folder, broken = {}, closed = false }, Journal)
+  local text = fs.read(path)
+  for line in text:gmatch("[^\n]+") do read_line(self, line) end
+  self.torn = text:sub(-1) ~= "\n"
+  return self.opened and self
+end
+
+--- The formation's runs that were neither closed nor restored, oldest first.
+---@param inventory table
+---@return pgaf.Journal[]
+function journal.open_runs(inventory)
+  local base, open = journal.folder(inventory), {}
+  for _, run in ipairs(fs.stat(base) and fs.list(base) or {}) do
+    local found = journal.load(base .. "/" .. run)
+    if found and not found.closed then open[#open + 1] = found end
+  end
+  return open
+end
+
+--- Who began it, when, and what it broke.
+---@return string
+function Journal:describe()
+  local broken = {}
+  for node, undo in pairs(self.broken) do broken[#broken + 1] = ("%s (to %s)"):format(node, undo) end
+  table.sort(broken)
+  return ("run %s of %s@%s, begun %s; %s"):format(self.run, self.opened.user, self.opened.host, self.opened.at,
+    #broken > 0 and "not put back: " .. table.concat(broken, ", ") or "nothing of it is broken, its table is left")
+end
+
+return journal

@@ -1,0 +1,133 @@
+-- From what a drill found to its verdict and exit code. The gravest finding decides; all are told.
+
+local error = require "pgafrun.error"
+
+local judge = {}
+
+judge.PASSED = 0
+judge.UNHEALTHY = 1
+judge.TOO_SLOW = 2
+judge.MISSING = 3
+judge.LOST = 4
+judge.NOT_PUT_BACK = 5
+judge.USAGE = 64
+judge.INTERRUPTED = 130
+
+---@class pgaf.Verdict
+---@field code integer
+---@field name string
+---@field reasons string[]
+
+local NAMES = {
+  [0] = "PASSED", [1] = "UNHEALTHY BASELINE", [2] = "FAILED", [3] = "NOT POSSIBLE", [4] = "DATA LOST",
+  [5] = "NOT PUT BACK", [64] = "USAGE", [130] = "INTERRUPTED",
+}
+
+local function verdict(code, reasons) return { code = code, name = NAMES[code], reasons = reasons } end
+
+local function first_ids(ids)
+  local shown = table.concat(ids, ", ", 1, math.min(#ids, 10))
+  return #ids > 10 and shown .. ", ..." or shown
+end
+
+local function speed_findings(r, reasons)
+  local slow = false
+  if not r.gap then
+    slow = true
+    reasons[#reasons + 1] = ("no client could write again within %.0f s"):format(r.waited)
+  elseif r.gap.seconds > r.budget then
+    slow = true
+    reasons[#reasons + 1] = ("clients could not write for %.2f s, the budget is %g s"):format(r.gap.seconds, r.budget)
+  end
+  local silence = r.later_silence
+  if silence and silence.seconds > r.budget then
+    slow = true
+    reasons[#reasons + 1] = ("after the fail-over writes stood still again for %.2f s"):format(silence.seconds)
+  end
+  return slow
+end
+
+local function loss_findings(r, reasons)
+  local a = r.audit
+  if not a then
+    if r.audit_problem then
+      reasons[#reasons + 1] = "the writes could not be looked up: " .. r.audit_problem
+    end
+    return false
+  end
+  local lost = #a.lost > 0
+  if lost then
+    reasons[#reasons + 1] = ("%d acknowledged writes are lost: %s"):format(#a.lost, first_ids(a.lost))
+  end
+  for node, other in pairs(a.nodes) do
+    if #other.differs > 0 then
+      lost = true
+      reasons[#reasons + 1] = ("%s differs from the primary in %d rows%s: %s"):format(node, #other.differs,
+        other.problem and " (" .. other.problem .. ")" or "", first_ids(other.differs))
+    end
+  end
+  return lost
+end
+
+local function untrue_findings(r, reasons)
+  local before = #reasons
+  local kinds = { ghosts = "refused writes are there", duplicates = "writes are there twice",
+    strangers = "rows are there that nobody wrote" }
+  for _, kind in ipairs { "ghosts", "duplicates", "strangers" } do
+    local ids = r.audit and r.audit[kind] or {}
+    if #ids > 0 then reasons[#reasons + 1] = ("%d %s: %s"):format(#ids, kinds[kind], first_ids(ids)) end
+  end
+  return #reasons > before
+end
+
+---@class pgaf.Findings
+---@field budget number seconds
+---@field waited number how long a write was waited for
+---@field gap pgaf.Gap? what the client that felt it longest saw
+---@field later_silence pgaf.Gap? the longest standstill after that
+---@field audit pgaf.AuditResult?
+---@field audit_problem string?
+---@field put_back_problem string?
+---@field interrupted boolean?
+---@field failure string? the drill could not go on
+---@field failure_kind "late"|"tool"|nil late: the formation was not whole in time, but is now
+
+--- The verdict on a drill that was begun.
+---@param r pgaf.Findings
+---@return pgaf.Verdict
+function judge.drill(r)
+  local reasons = {}
+  if r.put_back_problem then reasons[#reasons + 1] = "could not be put back: " .. r.put_back_problem end
+  if r.interrupted then
+    reasons[#reasons + 1] = "interrupted before its end"
+    return verdict(r.put_back_problem and judge.NOT_PUT_BACK or judge.INTERRUPTED, reasons)
+  end
+  if r.failure then
+    reasons[#reasons + 1] = r.failure
+    local code = r.failure_kind == "late" and judge.TOO_SLOW or judge.MISSING
+    return verdict(r.put_back_problem and judge.NOT_PUT_BACK or code, reasons)
+  end
+  local lost = loss_findings(r, reasons)
+  local untrue = untrue_findings(r, reasons)
+  local slow = speed_findings(r, reasons)
+  if lost then return verdict(judge.LOST, reasons) end
+  if r.put_back_problem then return verdict(judge.NOT_PUT_BACK, reasons) end
+  -- A drill whose writes could not be looked up has proven nothing.
+  if slow or untrue or not r.audit then return verdict(judge.TOO_SLOW, reasons) end
+  return verdict(judge.PASSED, reasons)
+end
+
+local REFUSALS = {
+  unhealthy = judge.UNHEALTHY, ["open-run"] = judge.UNHEALTHY, ["impossible-budget"] = judge.TOO_SLOW,
+  usage = judge.USAGE, inventory = judge.USAGE,
+}
+
+--- The verdict on a drill that was refused before it touched anything.
+---@param problem any
+---@return pgaf.Verdict
+function judge.refusal(problem)
+  local known = error.is(problem)
+  return verdict(known and REFUSALS[problem.kind] or judge.MISSING, known and problem.reasons or { tostring(problem) })
+end
+
+return judge

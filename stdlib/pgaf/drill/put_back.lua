@@ -1,0 +1,145 @@
+-- Puts back what a drill broke, from its journal: the drill itself does it when it is interrupted or fails, and
+-- scripts/restore.lua after a drill that was killed. Looks before it acts, so it may be repeated at any time.
+
+local error = require "pgafrun.error"
+local pg = require "pgafrun.pg"
+local task = require "pgafrun.task"
+local state = require "pgaf.autofailover.state"
+local workload = require "pgaf.drill.workload"
+
+-- After a node runs, its service manager gets this long to start pg_autoctl by itself.
+local SERVICE_SECONDS = 10
+local RETRY_SECONDS = 1
+-- A state that does not move for so long, on a node that reports, is stuck: a restart of its pg_autoctl heals it.
+local STUCK_SECONDS = 30
+
+local put_back = {}
+
+---@class pgaf.DrillContext
+---@field provider pgaf.Provider
+---@field reach pgaf.Reach
+---@field inventory table
+
+local function start_service(node)
+  local service = node:service()
+  for _ = 1, SERVICE_SECONDS * 2 do
+    if service:status() == "running" then return end
+    task.sleep(0.5)
+  end
+  service:start()
+end
+
+--- Makes one node run again, whatever it is now.
+---@param node pgaf.Node
+function put_back.node(node)
+  local status = node:status()
+  if status == "absent" or status == "foreign" then
+    error.raise {
+      kind = "missing", operation = "put back " .. node.name,
+      message = ("%s is %s: there is nothing to start"):format(
+        node.name, status == "absent" and "gone" or "not a node of this formation any more"),
+      hint = "pgafrun scripts/postgres_ha.lua makes a node again",
+    }
+  end
+  if status == "frozen" then node:thaw() else node:start() end
+  start_service(node)
+end
+
+-- The provider's own troubles pass (a daemon that restarts, a connection that broke): tried until the deadline.
+local function insist(node, on_trouble)
+  while true do
+    local ok, problem = pcall(put_back.node, node)
+    if ok then return end
+    task.check()
+    if not error.is(problem) or problem.kind == "missing" then error.raise {
+      kind = "missing", operation = "put back " .. node.name, message = tostring(problem), cause = problem,
+    } end
+    on_trouble(node.name, tostring(problem))
+    task.sleep(RETRY_SECONDS)
+  end
+end
+
+-- Restarts pg_autoctl, once, on a node whose reported state has not followed its goal for long although it reports.
+local function heal_stuck(context, tried, on_trouble)
+  return function(formation)
+    for _, node in ipairs(formation.nodes) do
+      local stuck = node.reported ~= node.goal and node.state_age > STUCK_SECONDS
+        and node.report_age < state.FRESH_SECONDS
+      if stuck and not tried[node.name] and context.provider:node(node.name):status() == "running" then
+        tried[node.name] = true
+        on_trouble(node.name, ("stuck in %s, wanted %s: restarting its pg_autoctl"):format(node.reported, node.goal))
+        context.provider:node(node.name):service():restart()
+      end
+    end
+  end
+end
+
+local function expected_names(inventory)
+  local names = {}
+  for i, entry in ipairs(inventory.nodes) do names[i] = entry.name end
+  return names
+end
+
+-- A stop that was still under way when it was given up may reach a node after it was started.
+local function keep_running(context, names, on_trouble)
+  return function()
+    for _, name in ipairs(names) do
+      local node = context.provider:node(name)
+      if node:status() ~= "running" then
+        on_trouble(name, "stopped again: starting it once more")
+        put_back.node(node)
+      end
+    end
+  end
+end
+
+--- Waits until the formation is whole again, and helps where it is stuck.
+---@param context pgaf.DrillContext
+---@param names string[] nodes that were broken: they are kept running
+---@param options { timeout: number, on_read?: fun(formation: pgaf.FormationState), on_trouble: fun(node, text) }
+---@return pgaf.FormationState formation, number since
+function put_back.wait_whole(context, names, options)
+  local heal = heal_stuck(context, {}, options.on_trouble)
+  local keep = keep_running(context, names, options.on_trouble)
+  return state.wait_whole(function() return context.reach:monitor("drill") end, context.inventory.formation_id, {
+    expected = expected_names(context.inventory), timeout = options.timeout,
+    on_read = function(formation, problems)
+      if options.on_read then options.on_read(formation) end
+      if #problems == 0 then return end
+      keep()
+      heal(formation)
+    end,
+  })
+end
+
+--- Drops the run's table. That this succeeds is the proof that the formation takes writes.
+---@param context pgaf.DrillContext
+---@param journal pgaf.Journal
+function put_back.drop_table(context, journal)
+  local connection <close> = context.reach:primary("drill clean-up")
+  connection:query(("drop table if exists %s.%s"):format(workload.SCHEMA, pg.quote_ident(journal.opened.table_name)))
+end
+
+--- All of it: nodes, formation, table, and the journal closed. Raises when the time passes first.
+---@param context pgaf.DrillContext
+---@param journal pgaf.Journal
+---@param options { timeout: number, outcome: string, on_trouble: fun(node: string, text: string) }
+---@return pgaf.FormationState
+function put_back.run(context, journal, options)
+  return task.timeout(options.timeout, function()
+    local names = {}
+    for name in pairs(journal.broken) do names[#names + 1] = name end
+    table.sort(names)
+    for _, name in ipairs(names) do insist(context.provider:node(name), options.on_trouble) end
+    local formation = put_back.wait_whole(context, names, {
+      -- So that its own message, with the reasons, comes before this function's deadline.
+      timeout = math.max(1, task.remaining() - 1), on_trouble = options.on_trouble,
+    })
+    for _, name in ipairs(names) do journal:undone(name) end
+    put_back.drop_table(context, journal)
+    journal:close(options.outcome)
+    return formation
+  end)
+end
+
+return put_back

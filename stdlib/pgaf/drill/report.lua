@@ -1,0 +1,91 @@
+-- What a drill found, for people: one screen, the verdict first. Plain text; colour only where it is asked for.
+
+local report = {}
+
+local COLOURS = { pass = "\27[1;32m", fail = "\27[1;31m", dim = "\27[2m", off = "\27[0m" }
+
+local function painter(colour)
+  return function(name, text) return colour and COLOURS[name] .. text .. COLOURS.off or text end
+end
+
+local function verdict_lines(r, paint, lines)
+  local v = r.verdict
+  local headline = v.name
+  if r.gap and v.code ~= 130 then
+    headline = ("%s  clients could not write for %.2f s (budget %g s)"):format(v.name, r.gap.seconds, r.budget)
+  end
+  lines[#lines + 1] = paint(v.code == 0 and "pass" or "fail", headline)
+  for _, reason in ipairs(v.reasons) do lines[#lines + 1] = "  " .. reason end
+end
+
+local function speed_lines(r, lines)
+  local s = r.seconds or {}
+  local function seconds(value) return value and ("%.2f s"):format(value) or "never" end
+  if r.seconds then
+    lines[#lines + 1] = ("since the fault   promoted %s, writable %s, clients back %s, whole %s"):format(
+      seconds(s.promoted), seconds(s.writable), seconds(s.first_ack), seconds(s.whole))
+  end
+  if r.prediction and r.gap then
+    local inside = r.gap.seconds >= r.prediction.best - 0.5 and r.gap.seconds <= r.prediction.worst
+    lines[#lines + 1] = ("predicted         %.1f .. %.1f s, observed %.2f s%s"):format(r.prediction.best,
+      r.prediction.worst, r.gap.seconds, inside and "" or ": the prediction was wrong")
+  end
+end
+
+local function phase_lines(r, paint, lines)
+  if not r.phases or #r.phases == 0 then return end
+  lines[#lines + 1] = ""
+  local outage_ended = false
+  for _, phase in ipairs(r.phases) do
+    if not phase.outage and not outage_ended then
+      outage_ended = true
+      lines[#lines + 1] = paint("dim", "  -- clients write again --")
+    end
+    local missed = #phase.unseen > 0 and ("  (unseen: %s)"):format(table.concat(phase.unseen, ", ")) or ""
+    lines[#lines + 1] = ("  %-26s %8.3f s   %s%s"):format(
+      phase.name, phase.seconds, paint("dim", phase.setting), missed)
+  end
+  lines[#lines + 1] = ""
+end
+
+local function write_lines(r, lines)
+  local w, a = r.writes, r.audit
+  if not w then return end
+  lines[#lines + 1] = ("writes            %d acknowledged, %d refused, %d unknown"):format(
+    w.acknowledged, w.refused, w.unknown)
+  if a then
+    lines[#lines + 1] = ("looked up         %d lost, %d ghosts, %d duplicates; of %d unknown %d are there"):format(
+      #a.lost, #a.ghosts, #a.duplicates, a.unknown_present + a.unknown_absent, a.unknown_present)
+  end
+  if r.async then
+    lines[#lines + 1] = ("not replicated    %d writes acknowledged by one node alone, for %.2f s"):format(
+      r.async.acknowledged, r.async.seconds)
+  end
+  if r.later_silence and r.later_silence.seconds > 1 then
+    lines[#lines + 1] = ("later standstill  %.2f s"):format(r.later_silence.seconds)
+  end
+end
+
+local function role_lines(r, lines)
+  local before, after = r.roles and r.roles.before, r.roles and r.roles.after
+  if not before then return end
+  lines[#lines + 1] = ("primary           %s%s%s"):format(before.primary, after and " -> " .. after.primary or "",
+    r.switched_back and " (switched back)" or "")
+  if r.run then lines[#lines + 1] = ("run               %s"):format(r.run) end
+end
+
+--- The lines of the report.
+---@param result table
+---@param options { colour: boolean }
+---@return string[]
+function report.lines(result, options)
+  local lines, paint = {}, painter(options.colour)
+  verdict_lines(result, paint, lines)
+  speed_lines(result, lines)
+  phase_lines(result, paint, lines)
+  write_lines(result, lines)
+  role_lines(result, lines)
+  return lines
+end
+
+return report
