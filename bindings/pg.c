@@ -46,12 +46,13 @@ static conninfo_box_t *push_conninfo(lua_State *L) {
   return box;
 }
 
-/* The keyword's value on top, as text; a function is called for it, so that a password need not be in the
- * table. */
+/* The keyword's value on top, as text. */
 static const char *keyword_text(lua_State *L, const char *keyword) {
-  if (lua_isfunction(L, -1) && strcmp(keyword, "password") == 0) {
-    lua_call(L, 0, 1);
-    if (lua_type(L, -1) != LUA_TSTRING) luaL_argerror(L, 1, "the password function must return a string");
+  int is_integer;
+  lua_Integer integer = lua_tointegerx(L, -1, &is_integer);
+  if (lua_type(L, -1) == LUA_TNUMBER && is_integer) { /* libpq would not take "5000.0" */
+    lua_pushinteger(L, integer);
+    lua_replace(L, -2);
   }
   if (lua_isboolean(L, -1)) return lua_toboolean(L, -1) ? "1" : "0";
   if (!lua_isstring(L, -1))
@@ -62,11 +63,17 @@ static const char *keyword_text(lua_State *L, const char *keyword) {
   return text;
 }
 
+/* Of the table at index 1; a password function's result is at index 3. */
 static void read_keywords(lua_State *L, pg_conninfo_t *info) {
   lua_pushnil(L);
   while (lua_next(L, 1)) {
     luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING, 1, "the names of keywords must be strings");
     const char *keyword = lua_tostring(L, -2);
+    if (lua_isfunction(L, -1) && strcmp(keyword, "password") == 0) {
+      luaL_argcheck(L, lua_type(L, 3) == LUA_TSTRING, 1, "the password function must return a string");
+      lua_pushvalue(L, 3);
+      lua_replace(L, -2);
+    }
     if (!pg_conninfo_set(info, keyword, keyword_text(L, keyword))) luaL_error(L, "not enough memory");
     lua_pop(L, 1);
   }
@@ -101,20 +108,30 @@ static int lpg_connect_finish(lua_State *L, op_t *op) {
   return 1;
 }
 
-static int lpg_connect(lua_State *L) {
-  static const char *const options[] = {"timeout", NULL};
+static int lpg_connect_start(lua_State *L, int status, lua_KContext ctx) {
   failure_t f = {0};
-  lua_settop(L, 2);
-  arguments_check(L, 2, true, false, options);
   double timeout = arguments_number(L, 2, "timeout", CONNECT_TIMEOUT, TIMEOUT_MIN, TIMEOUT_MAX);
   conninfo_box_t *box = push_conninfo(L);
   read_conninfo(L, box->info, "pg.connect");
+  lua_pushnil(L);
+  lua_replace(L, 3); /* the password need not stay for as long as the connection takes */
   if (!pg_conninfo_plan(box->info, &f)) return failure_raise(L, &f, "pg.connect");
   async_t *a = async_begin(L, "pg.connect");
   pg_conninfo_t *info = box->info;
   box->info = NULL;
   op_t *op = pg_connect_start(&runtime_of(L)->loop, info);
   return async_wait(L, a, operation_made(L, op), timeout, lpg_connect_finish);
+}
+
+static int lpg_connect(lua_State *L) {
+  static const char *const options[] = {"timeout", NULL};
+  lua_settop(L, 2);
+  arguments_check(L, 2, true, false, options);
+  /* the function that fetches a password may wait, so it is called here and not among the other keywords */
+  if (lua_istable(L, 1) && lua_getfield(L, 1, "password") == LUA_TFUNCTION)
+    lua_callk(L, 0, 1, 0, lpg_connect_start);
+  lua_settop(L, 3);
+  return lpg_connect_start(L, LUA_OK, 0);
 }
 
 /* --- the connection's methods

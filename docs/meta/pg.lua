@@ -36,7 +36,7 @@ local Connection = {}
 ---Connects. `conninfo` is a URI, a keyword string or a table of libpq keywords; PGHOST and so on, ~/.pgpass and PGSERVICE hold
 ---as in every libpq program. Several hosts (with hostaddr and port lists) are tried in order, each of their addresses for
 ---connect_timeout seconds (default 5, fractions allowed, 0 for no limit), and target_session_attrs is honoured.
----password may be a function returning a string (called once, must not wait), so that a secret is never in a table.
+---password may be a function returning a string (called once, before the time limit runs; it may wait), so that a secret is never in a table.
 ---client_encoding is UTF8 and gssencmode "disable" unless given.
 ---Raises kind network, timeout, tls, protocol or postgres with the reason for each host in the message; kind and code are those
 ---of the host that got furthest. code is a SQLSTATE, an errno name where known, "connect_timeout", or "target_session_attrs" when

@@ -108,6 +108,8 @@ function T.test_wrong_arguments_are_argument_errors()
     ["a statement must be a string"] = function() c:pipeline { { 1 } } end,
     ["string or table expected"] = function() pg.connect(7) end,
     ["keyword 'host' must be a string"] = function() pg.connect { host = {} } end,
+    ["password function must return a string"] = function() pg.connect { password = function() end } end,
+    ["keyword 'password' must be a string"] = function() pg.connect { password = {} } end,
   } do
     local ok, e = pcall(f)
     lu.assertFalse(ok, message)
@@ -356,7 +358,7 @@ function T.test_strings_and_uris()
     ("host=localhost port=%d user=postgres dbname=postgres connect_timeout=2.5"):format(server.port),
     ("postgres://postgres@127.0.0.1:%d/postgres?application_name=mine"):format(server.port),
   } do
-    local c <close> = pg.connect(text)
+    local c <close> = pg.connect(text, { timeout = 10 })
     lu.assertEquals(c.port, tostring(server.port))
     lu.assertTrue(c.server_version >= 140000)
   end
@@ -377,6 +379,7 @@ T.test_a_local_verifier_lets_its_password_in = connected(function(c)
   local calls = 0
   local login <close> = connect { user = "careful", password = function()
     calls = calls + 1
+    task.sleep(0.01) -- it may fetch it from somewhere
     return password
   end }
   lu.assertEquals({ value(login, "select current_user::text as v"), calls }, { "careful", 1 })
@@ -393,6 +396,10 @@ T.test_a_password_file = connected(function(c)
   local login <close> = connect { user = "careful", passfile = file }
   lu.assertTrue(login:is_open())
 end)
+
+T.test_whole_numbers_are_written_as_such = connected(function(c)
+  lu.assertTrue(c:is_open())
+end, { tcp_user_timeout = 5e3, connect_timeout = 2.5, keepalives_idle = 10 })
 
 function T.test_refusals_name_their_reason()
   fails("postgres", "3D000", connect, { dbname = "nowhere" })

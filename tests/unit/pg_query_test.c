@@ -328,6 +328,18 @@ static void a_query_that_is_given_up_is_cancelled_at_the_server(void **state) {
   assert_true(overheard.cancel_came);
 }
 
+static void take_no_cancel(peer_t *peer, int number, void *arg) {
+  if (number > 0 || pg_peer_welcome(peer)) peer_stall(peer);
+}
+
+/* PQcancel waits until the server closes: one that never does must not keep the program from ending. */
+static void a_cancel_request_that_is_not_answered_is_left_alone(void **state) {
+  pg_connection_t *c = connect_to(take_no_cancel, NULL);
+  op_release(pg_query_start(c, PG_QUERY_ONE, &select_one, 1, true));
+  uv_run(&rt.loop, UV_RUN_DEFAULT); /* ends, while the request still waits */
+  part(c);
+}
+
 static void closing_completes_what_is_pending(void **state) {
   overheard_t overheard = {.lock = PTHREAD_MUTEX_INITIALIZER};
   pg_connection_t *c = connect_to(take_cancel, &overheard);
@@ -507,6 +519,7 @@ int main(void) {
       TEST(a_connection_that_broke_before_the_query_is_known),
       TEST(an_idle_connection_that_breaks_is_closed),
       TEST(a_query_that_is_given_up_is_cancelled_at_the_server),
+      TEST(a_cancel_request_that_is_not_answered_is_left_alone),
       TEST(closing_completes_what_is_pending),
       TEST(notifications_come_when_idle_and_beside_a_query),
       TEST(giving_up_waiting_leaves_the_connection_open),
