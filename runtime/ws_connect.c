@@ -197,9 +197,9 @@ op_t *ws_connect(runtime_t *runtime, const ws_options_t *o) {
   return &c->op;
 }
 
-ws_t *ws_connected(op_t *op) {
-  connect_t *c = (connect_t *)op;
-  assert(op->class == &connect_class && c->ws);
+ws_t *ws_connected(op_t *connect) {
+  connect_t *c = (connect_t *)connect;
+  assert(connect->class == &connect_class && c->ws);
   ws_t *ws = c->ws;
   c->ws = NULL;
   return ws;

@@ -211,7 +211,7 @@ static ws_reply_t accepted(slice_t head, const char *accept, const char *what, f
   if (!slice_is(find_header(head, "Upgrade"), "websocket") ||
       !slice_has(find_header(head, "Connection"), "upgrade"))
     return broken(f, what, "the server switched to something that is not a websocket");
-  if (answer.size != strlen(accept) || memcmp(answer.at, accept, answer.size) != 0)
+  if (!answer.at || answer.size != strlen(accept) || memcmp(answer.at, accept, answer.size) != 0)
     return broken(f, what, "the server's answer belongs to another handshake (Sec-WebSocket-Accept)");
   if (find_header(head, "Sec-WebSocket-Extensions").at || find_header(head, "Sec-WebSocket-Protocol").at)
     return broken(f, what, "the server uses an extension that was not asked for");

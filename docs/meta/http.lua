@@ -27,7 +27,10 @@ local http = {}
 ---@field body string
 ---@field seconds number
 
----Raises kinds network, tls, timeout, limit, protocol. Any HTTP status is a response, not an error.
+---Raises kinds network, tls, timeout, limit, protocol, data (a malformed url). Any HTTP status is a response, not an error.
+---The error's code is the errno's name where the operating system refused ("EACCES", "ECONNREFUSED", "ENOENT" ...), else
+---"curl N". A mutation is sent once at most: when a kept connection dies under it, the outcome is "unknown".
+---A user name in the url is sent as Basic authentication. Proxies of the environment hold for TCP, not for unix sockets.
 ---@param request pgafrun.http.Request
 ---@return pgafrun.http.Response
 function http.request(request) end

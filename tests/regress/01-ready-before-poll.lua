@@ -1,5 +1,5 @@
--- A task that a libuv timer made ready slept until something else happened: libuv before 1.45 goes on from its timers to
--- waiting for events. Connecting to a unix socket that is not there fails inside curl's first timer.
+-- A task that a libuv timer made ready slept until something else happened: libuv before 1.45 goes on from its
+-- timers to waiting for events. Connecting to a unix socket that is not there fails inside curl's first timer.
 
 local is = require("pgafrun.error").is
 local http = require "pgafrun.http"

@@ -614,6 +614,9 @@ static void a_client_certificate_is_given_when_there_is_one(void **state) {
   expect_failure(&o, "tls");
   o.tls.key = other.key;
   expect(&o, 200, "");
+  /* neither a kept connection nor a resumed session lends this identity to others */
+  o.tls.cert = o.tls.key = NULL;
+  expect_failure(&o, "tls");
   fake_stop(fake);
 }
 

@@ -210,7 +210,7 @@ static void urls_that_cannot_be_asked_for_are_failures_of_data(void **state) {
 
 static void keep_request(peer_t *peer, int number, void *arg) {
   if (!ws_fake_upgrade(peer)) return;
-  strcpy(arg, peer->text);
+  memcpy(arg, peer->text, peer->size + 1);
   peer_stall(peer);
 }
 

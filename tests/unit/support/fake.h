@@ -45,6 +45,6 @@ void peer_reset(peer_t *peer);
 /* A self-signed certificate for name (P-256), and its key, as PEM texts to be freed by the caller. */
 void make_certificate(const char *name, char **cert, char **key);
 /* The same key encrypted with a passphrase. */
-char *encrypt_key(const char *key);
+char *encrypt_key(const char *pem);
 
 #endif
