@@ -44,13 +44,13 @@ static void *cancel_thread(void *data) {
 static void handle_closed(uv_handle_t *handle) { free(handle); }
 
 static void cancel_let_go(pg_cancel_t *r) {
+  uv_close((uv_handle_t *)r->limit, handle_closed);
   pthread_mutex_lock(&r->mutex);
   bool finished = r->finished;
   r->abandoned = true;
   uv_close((uv_handle_t *)r->finish, handle_closed);
   pthread_mutex_unlock(&r->mutex);
-  uv_close((uv_handle_t *)r->limit, handle_closed);
-  if (finished) cancel_free(r);
+  if (finished) cancel_free(r); /* else r belongs to the thread, which may have freed it by now */
 }
 
 static void on_finish(uv_async_t *finish) { cancel_let_go(finish->data); }
