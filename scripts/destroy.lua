@@ -1,0 +1,59 @@
+-- Removes a formation: every node that carries its tag, with its data. What does not carry it is left alone.
+--
+--     pgafrun -i scripts/inventory/local.lua scripts/destroy.lua --yes
+
+local cli = require "pgaf.cli"
+local error = require "pgafrun.error"
+local formations = require "pgaf.autofailover.formation"
+local play = require "pgaf.play"
+local provider = require "pgaf.provider"
+local report = require "pgaf.play.report"
+local task = require "pgafrun.task"
+
+local arguments, inventory = cli.parse({
+  name = "destroy",
+  description = "Removes all nodes that carry the formation's tag, with their data.",
+  epilog = "Exit code: 0 nothing is left, 1 something failed, 64 wrong usage. In production the formation's name " ..
+    "has to be given as well: --name FORMATION --yes.",
+}, function(parser)
+  parser:flag("--yes", "Do it. Without it the nodes are listed, and nothing happens.")
+  parser:option("--name", "The formation's name, as the inventory has it: wanted in production."):argname "FORMATION"
+  parser:flag("--json", "One JSON object a line on standard output, for programs.")
+end, ...)
+
+local function refuse(message) error.raise { kind = "usage", message = "destroy: " .. message } end
+
+if arguments.name and arguments.name ~= inventory.formation then
+  refuse(("the inventory's formation is %q, not %q"):format(inventory.formation, arguments.name))
+end
+if inventory.environment == "production" and not arguments.name then
+  refuse(("this is production: name the formation (--name %s)"):format(inventory.formation))
+end
+
+local background <close> = task.group { name = "provider" }
+local place <close> = provider.open(inventory, background)
+local tell = report.new { json = arguments.json }
+
+local nodes = place:nodes()
+local targets = {}
+for i, node in ipairs(nodes) do targets[i] = { name = node.name, node = node } end
+if #nodes == 0 then
+  tell:say(("formation %s has no nodes: nothing to remove"):format(inventory.formation))
+  return 0
+end
+local names = table.concat(formations.names(targets), ", ")
+if not arguments.yes then
+  refuse(("this would remove %s with all data; say so with --yes"):format(names))
+end
+
+local _ <close> = place:lock "destroy"
+local p = play.new { title = "removal of " .. inventory.formation, targets = targets }
+p:step {
+  "removed",
+  ensure = function(target)
+    target.node:delete()
+    if target.node:status() == "absent" then return "deleted" end
+    error.raise { kind = "verify", operation = "delete " .. target.name, message = target.name .. " is still there" }
+  end,
+}
+return p:plan():run(tell).failed and 1 or 0

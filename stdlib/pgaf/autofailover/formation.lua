@@ -1,0 +1,222 @@
+-- A formation as plays see it: the monitor and the data nodes as targets, and what is known about them all together.
+
+local error = require "pgafrun.error"
+local facts = require "pgaf.facts"
+local task = require "pgafrun.task"
+
+local MONITOR_DATABASE = "pg_auto_failover"
+local POLL_SECONDS = 0.05
+
+---A monitor or data node, with what steps want of it at hand.
+---@class pgaf.Member: pgaf.Target
+---@field node pgaf.Node
+---@field facts pgaf.Facts
+---@field entry table of the inventory
+---@field role "monitor"|"node"
+---@field paths table<string, string>
+---@field owner string the OS user that PostgreSQL runs as
+
+---@class pgaf.Formation
+---@field inventory pgaf.Inventory
+---@field provider pgaf.Provider
+---@field name string
+---@field targets pgaf.Member[] the monitor first
+---@field monitor pgaf.Member
+---@field nodes pgaf.Member[] in the inventory's order: the first registers first
+---@field owner string
+---@field root string the OS user that system files belong to
+local Formation = {}
+Formation.__index = Formation
+
+local formation = {}
+
+local function member(self, entry, role)
+  local node = self.provider:node(entry.name)
+  local target = {
+    name = entry.name, node = node, entry = entry, role = role, owner = self.owner, paths = node:paths(),
+    facts = facts.new(node, entry.port),
+  }
+  self.by_name[entry.name] = target
+  self.targets[#self.targets + 1] = target
+  return target
+end
+
+---@param provider pgaf.Provider
+---@param inventory pgaf.Inventory
+---@return pgaf.Formation
+function formation.open(provider, inventory)
+  local self = setmetatable({
+    inventory = inventory, provider = provider, name = inventory.formation, owner = provider.system_user,
+    root = provider:can("packages") and "root" or provider.system_user, targets = {}, nodes = {}, by_name = {},
+  }, Formation)
+  self.monitor = member(self, inventory.monitor, "monitor")
+  for i, entry in ipairs(inventory.nodes) do self.nodes[i] = member(self, entry, "node") end
+  return self
+end
+
+---Names, for `on` of a step.
+---@param targets pgaf.Member[]
+---@return string[]
+function formation.names(targets)
+  local names = {}
+  for i, target in ipairs(targets) do names[i] = target.name end
+  return names
+end
+
+---What is wrong before anything was touched: an instance of somebody else with a node's name.
+function Formation:refuse_foreign()
+  local foreign = {}
+  do
+    local group <close> = task.group { name = "looking" }
+    for _, target in ipairs(self.targets) do
+      group:spawn(function()
+        if target.node:status() == "foreign" then foreign[#foreign + 1] = target.name end
+      end)
+    end
+  end
+  if #foreign == 0 then return end
+  table.sort(foreign)
+  error.raise {
+    kind = "foreign", operation = "formation " .. self.name,
+    message = ("%s %s, and carr%s not the tag of formation %s: nothing was touched"):format(table.concat(foreign, ", "),
+      #foreign == 1 and "exists" or "exist", #foreign == 1 and "ies" or "y", self.name),
+    hint = "give the nodes of the inventory other names, or remove those instances yourself",
+  }
+end
+
+---Where a node's connections to others come from, for access rules.
+---@param target pgaf.Member
+---@return string cidr
+function Formation:source(target)
+  -- whatever loopback address a server has, its clients come from 127.0.0.1
+  if self.provider.kind == "local" then return "127.0.0.1/32" end
+  return target.node:address() .. "/32"
+end
+
+---The password kept under `name` (see passwords.lua).
+---@param name "monitor"|"replication"|"probe"
+---@return pgaf.Secret
+function Formation:password(name)
+  local value = self.passwords and self.passwords[name]
+  if not value then
+    error.raise { kind = "missing", operation = "formation " .. self.name, message = "no password yet: " .. name }
+  end
+  return value
+end
+
+-- ----------------------------------------------------------------------------------------- what the monitor knows
+
+-- The columns are named as in state.lua, whose judgement it is given to.
+local STATE = {
+  "sql", "formation", database = MONITOR_DATABASE, query = [[
+select json_build_object('known', true, 'dbname', f.dbname, 'number_sync_standbys', f.number_sync_standbys,
+  'uptime', extract(epoch from clock_timestamp() - pg_postmaster_start_time()),
+  'nodes', coalesce((select json_agg(json_build_object('nodeid', nodeid, 'name', nodename, 'host', nodehost,
+    'port', nodeport, 'reported', reportedstate, 'goal', goalstate, 'running', reportedpgisrunning,
+    'health', health, 'timeline', reportedtli, 'lsn', reportedlsn, 'candidate_priority', candidatepriority,
+    'replication_quorum', replicationquorum,
+    'report_age', extract(epoch from clock_timestamp() - reporttime)) order by nodeid)
+    from pgautofailover.node n where n.formationid = f.formationid), '[]'))
+from pgautofailover.formation f where f.formationid = 'default']],
+}
+formation.STATE = STATE
+
+---The monitor's view; false when it does not answer.
+---@param fresh? boolean do not take what an earlier step has read
+---@return pgaf.FormationState|false
+function Formation:state(fresh)
+  if fresh then self.monitor.facts:forget() end
+  return self.monitor.facts:fetch({ STATE }).sql.formation
+end
+
+---@param name string of a data node
+---@param fresh? boolean
+---@return pgaf.NodeState?
+function Formation:row(name, fresh)
+  local state = self:state(fresh)
+  for _, row in ipairs(state and state.nodes or {}) do
+    if row.name == name then return row end
+  end
+  return nil
+end
+
+---Reads the monitor's view until `judge` is content.
+---@param seconds number
+---@param judge fun(state: pgaf.FormationState|false): string? why not yet; nil ends the waiting
+---@param operation string
+---@param hint? string
+function Formation:wait(seconds, judge, operation, hint)
+  local why = "it was not read yet"
+  local ok, raised = pcall(task.timeout, seconds, function()
+    while true do
+      why = judge(self:state(true))
+      if not why then return end
+      task.sleep(POLL_SECONDS)
+    end
+  end)
+  if ok then return end
+  task.check()
+  if not error.is(raised, "timeout", "deadline") then _G.error(raised, 0) end
+  error.raise {
+    kind = "timeout", operation = operation, retryable = true, hint = hint,
+    message = ("not so after %g s: %s"):format(seconds, why),
+  }
+end
+
+-- --------------------------------------------------------------------------------------------------- doing things
+
+---Runs a script as PostgreSQL's user, in its environment.
+---@param target pgaf.Member
+---@param script string
+---@param options? table as for node:run
+---@return { code: integer, stdout: string, stderr: string }
+function formation.run(target, script, options)
+  options = options or {}
+  options.user = target.owner
+  return target.node:run(script, options)
+end
+
+---Runs SQL as the superuser over the node's own socket; a secret in it stays out of the server's log.
+---@param target pgaf.Member
+---@param database string
+---@param sql string
+---@return string output
+function formation.sql(target, database, sql)
+  local quiet = "set log_statement = 'none'; set log_min_error_statement = 'panic'; " ..
+    "set log_min_duration_statement = -1;\n"
+  return formation.run(target, ("psql -XAtq -v ON_ERROR_STOP=1 -p %d -d %s -f -"):format(
+    target.entry.port, require("pgaf.quote").sh(database)), { stdin = quiet .. sql .. "\n" }).stdout
+end
+
+-- A killed `pg_autoctl create` leaves a postmaster, and a controller that starts it again: they are found by their
+-- name and the folder they work in. Pid files of theirs go too.
+local LEFTOVERS = [[
+base=%s
+pids() {
+  for process in /proc/[0-9]*; do
+    case $(cat "$process/comm" 2>/dev/null) in
+      postgres|pg_autoctl|pg_ctl|initdb|pg_basebackup|pg_rewind) ;;
+      *) continue;;
+    esac
+    case $(readlink "$process/cwd" 2>/dev/null) in "$base"|"$base"/*|%s|%s/*) echo "${process#/proc/}";; esac
+  done
+}
+tries=0
+while list=$(pids) && [ -n "$list" ]; do
+  [ $tries -lt 100 ] || { echo "processes survive: $list" >&2; exit 1; }
+  kill -9 $list 2>/dev/null
+  tries=$((tries + 1)); sleep 0.05
+done
+rm -f %s %s]]
+
+---Ends what a killed command left running on a node whose service does not run.
+---@param target pgaf.Member
+function formation.clear_leftovers(target)
+  local quote = require "pgaf.quote"
+  local paths = target.paths
+  local data = quote.sh(paths.pgdata)
+  target.node:run(LEFTOVERS:format(quote.sh(paths.base), data, data, quote.sh(paths.pgdata .. "/postmaster.pid"),
+    quote.sh(paths.pidfile)), { user = "root", timeout = 30 })
+end
+
+return formation

@@ -1,0 +1,67 @@
+-- What a node is before any PostgreSQL runs on it: an instance, names for the others, folders, a supervised service.
+
+local block = require "pgaf.resources.block"
+local directory = require "pgaf.resources.directory"
+
+local host = {}
+
+---The instance, as the provider makes it; running and ready.
+---@return pgaf.Resource
+function host.instance()
+  return {
+    ensure = function(_, target)
+      local before = target.node:status()
+      if not target.node:launch() then return nil end
+      return before == "absent" and "launched" or before == "running" and "changed its limits" or "started"
+    end,
+  }
+end
+
+---Names and addresses of all nodes in /etc/hosts: neither fail-over nor health checks wait for a name server.
+---@param formation pgaf.Formation
+---@return fun(): pgaf.Resource
+function host.names(formation)
+  return function()
+    return block {
+      path = "/etc/hosts",
+      lines = function()
+        local lines = {}
+        for i, target in ipairs(formation.targets) do
+          lines[i] = ("%s %s %s"):format(target.node:address(), target.node.hostname, target.name)
+        end
+        return lines
+      end,
+    }
+  end
+end
+
+---The folders of PostgreSQL's user.
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource
+function host.folders(formation)
+  return function(target)
+    local paths = target.paths
+    return directory {
+      paths = { paths.base, paths.pg, paths.tls, paths.home, paths.run, paths.config, paths.share },
+      user = formation.owner,
+    }
+  end
+end
+
+---pg_autoctl's service: installed and enabled. It is started when there is something to run.
+---@param formation pgaf.Formation
+---@return fun(): pgaf.Resource
+function host.service(formation)
+  return function()
+    return {
+      ensure = function(_, target)
+        local description = ("pg_auto_failover %s of formation %s"):format(
+          target.role == "monitor" and "monitor" or "data node", formation.name)
+        return target.node:service():install { description = description, monitor = target.role == "monitor" } and
+          "installed and enabled it" or nil
+      end,
+    }
+  end
+end
+
+return host

@@ -1,0 +1,275 @@
+-- The monitor and the data nodes as members of a formation: created, registered, running. What a killed run left half
+-- made is finished; what is nobody's doing is explained and left alone.
+
+local cluster = require "pgaf.autofailover.cluster"
+local error = require "pgafrun.error"
+local formations = require "pgaf.autofailover.formation"
+local quote = require "pgaf.quote"
+local task = require "pgafrun.task"
+
+local member = {}
+
+-- pg_autoctl itself would try for a quarter of an hour to reach a monitor that does not answer.
+local CREATE_MONITOR_SECONDS = 120
+local CREATE_NODE_SECONDS = 300
+local ANSWER_SECONDS = 60
+local JOIN_SECONDS = 180
+local LOG_LINES = 15
+
+local SERVICE = { "service", "status" }
+
+local function words(list) return quote.sh_list(list) end
+
+-- Options that both kinds of `pg_autoctl create` take.
+local function common_options(target)
+  local paths = target.paths
+  return {
+    "--pgdata", paths.pgdata, "--pgctl", paths.bindir .. "/pg_ctl", "--pgport", tostring(target.entry.port),
+    "--hostname", target.node.hostname, "--skip-pg-hba", "--ssl-mode", "verify-full", "--ssl-ca-file", paths.ca_crt,
+    "--server-cert", paths.server_crt, "--server-key", paths.server_key,
+  }
+end
+
+---The argument list of `pg_autoctl create monitor`.
+---@param target pgaf.Member
+---@return string[]
+function member.create_monitor(target)
+  local options = common_options(target)
+  return table.move(options, 1, #options, 4, { "pg_autoctl", "create", "monitor" })
+end
+
+---The argument list of `pg_autoctl create postgres`. No password: those are in .pgpass.
+---@param formation pgaf.Formation
+---@param target pgaf.Member
+---@return string[]
+function member.create_node(formation, target)
+  local inventory, entry, monitor = formation.inventory, target.entry, formation.monitor
+  local list = { "pg_autoctl", "create", "postgres" }
+  for _, word in ipairs(common_options(target)) do list[#list + 1] = word end
+  for _, word in ipairs {
+    "--pghost", target.paths.run, "--listen", formation.provider.kind == "local" and target.node:address() or "*",
+    "--name", target.name, "--formation", inventory.formation_id, "--dbname", inventory.application.database,
+    "--candidate-priority", tostring(entry.candidate_priority),
+    "--replication-quorum", tostring(entry.replication_quorum),
+    "--monitor", ("postgres://autoctl_node@%s:%d/pg_auto_failover?sslmode=verify-full&sslrootcert=%s"):format(
+      monitor.node.hostname, monitor.entry.port, target.paths.ca_crt),
+  } do list[#list + 1] = word end
+  return list
+end
+
+-- Runs a create; its own words go to the error. pg_autoctl's exit status lies now and then: what counts is read after.
+local function create(target, argv, seconds)
+  local result = formations.run(target, ("timeout -k 5 %d %s 2>&1"):format(seconds, words(argv)),
+    { timeout = seconds + 15, check = false })
+  if result.code == 0 then return end
+  local lines = {}
+  for line in result.stdout:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  error.raise {
+    kind = "command", operation = ("%s %s on %s"):format(argv[1], argv[2], target.name), code = tostring(result.code),
+    message = ("%s:\n    %s"):format(
+      result.code == 124 and ("it did not end within %d s"):format(seconds) or "ended with status " .. result.code,
+      table.concat(lines, "\n    ", math.max(1, #lines - LOG_LINES + 1))),
+    hint = "mend the cause and run the same again: it goes on from here",
+  }
+end
+
+-- The words of the node's own log, when it does not come up.
+local function with_logs(target, f, ...)
+  local ok, raised = pcall(f, ...)
+  if ok then return end
+  task.check()
+  if error.is(raised, "timeout") then
+    local logs = target.node:service():logs(LOG_LINES)
+    error.raise {
+      kind = raised.kind, operation = raised.operation, code = raised.code, retryable = raised.retryable,
+      hint = raised.hint, message = ("%s\n  the log of %s says:\n    %s"):format(
+        raised.message, target.name, (logs:gsub("\n", "\n    "))),
+    }
+  end
+  _G.error(raised, 0)
+end
+
+-- -------------------------------------------------------------------------------------------------------- monitor
+
+-- The monitor's server listens on all addresses unless told otherwise, which only works while it is stopped.
+local function narrow_monitor(formation, target)
+  if formation.provider.kind ~= "local" then return end
+  formations.run(target, ("pg_autoctl config set postgresql.listen_addresses %s --pgdata %s 2>&1"):format(
+    target.node:address(), quote.sh(target.paths.pgdata)))
+end
+
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource
+function member.monitor(formation)
+  return function(monitor)
+    local cfg = monitor.paths.cfg
+    local resource = { reads = { { "file", cfg }, SERVICE, formations.STATE }, settles = true }
+
+    function resource:probe(_, facts)
+      local running = facts.service.status.status == "running"
+      if running and facts.sql.formation then return nil end
+      if running then return "the monitor does not answer" end
+      return facts.file[cfg] and "the monitor does not run" or "the monitor is not created"
+    end
+
+    function resource:apply(target, difference, facts)
+      local existed = facts.file[cfg]
+      if facts.service.status.status ~= "running" then
+        local service = target.node:service()
+        service:stop() -- it may be waiting for its next try
+        formations.clear_leftovers(target)
+        -- of one that is complete it changes nothing
+        create(target, member.create_monitor(target), CREATE_MONITOR_SECONDS)
+        narrow_monitor(formation, target)
+        service:start()
+      end
+      with_logs(target, formation.wait, formation, ANSWER_SECONDS, function(state)
+        return not state and "it does not answer" or nil
+      end, "monitor " .. target.name)
+      return difference .. (existed and ": finished and started it" or ": created and started it")
+    end
+
+    return resource
+  end
+end
+
+-- ------------------------------------------------------------------------------------------------------ data nodes
+
+local function refuse_unknown_data(target)
+  error.raise {
+    kind = "config", operation = "data node " .. target.name,
+    message = ("%s is there, and pg_autoctl has no configuration for it (%s): it is left alone"):format(
+      target.paths.pgdata, target.paths.cfg),
+    hint = "if it is not needed, move it away; the node then gets a copy of the primary's data",
+  }
+end
+
+-- What keeps the node from being a member; nil when it is one.
+local function obstacle(formation, target, facts)
+  local paths = target.paths
+  local registered = formation:row(target.name) ~= nil
+  local complete = facts.file[paths.cfg] and facts.file[paths.state] and not facts.file[paths.init]
+  local status = facts.service.status.status
+  if complete and registered then
+    if status == "running" then return nil end
+    return "is not running (" .. status .. ")"
+  end
+  if complete then return "was dropped from the monitor" end
+  if facts.file[paths.cfg] or facts.file[paths.init] then return "was left half made" end
+  return "is not created"
+end
+
+-- A formation without any registered node begins with a cluster of its own; every other node copies the primary's.
+local function prepare_data(formation, target, facts)
+  local has_data = facts.content[target.paths.pgdata .. "/PG_VERSION"]
+  local state = formation:state(true)
+  local others = state and #state.nodes > 0
+  if has_data and others and not facts.file[target.paths.cfg] then refuse_unknown_data(target) end
+  if not has_data and not others then cluster.make(formation, target) end
+end
+
+-- Whole members are `single`, `primary` or `secondary`; the first one is alone until the next has joined.
+local function joined(formation, target)
+  return function(state)
+    if not state then return "the monitor does not answer" end
+    local row = formation:row(target.name)
+    if not row then return "it is not registered" end
+    if row.reported ~= row.goal then return ("it is on its way from %s to %s"):format(row.reported, row.goal) end
+    local steady = { single = true, primary = true, secondary = true, wait_primary = true }
+    if not steady[row.goal] then return "it is " .. row.goal end
+    return not row.running and "PostgreSQL does not run yet" or nil
+  end
+end
+
+local PARTITION = "network_partition_timeout"
+
+local function partition_timeout(text) return tonumber((text or ""):match("\n%s*" .. PARTITION .. "%s*=%s*(%d+)")) end
+
+local function set_partition_timeout(formation, target)
+  formations.run(target, ("pg_autoctl config set timeout.%s %d --pgdata %s 2>&1"):format(
+    PARTITION, formation.inventory.timers[PARTITION], quote.sh(target.paths.pgdata)))
+end
+
+-- pg_basebackup asks for a checkpoint that takes its time: this one makes it short.
+local CHECKPOINT = [[
+until psql -XAtq -p %d -d postgres -c checkpoint 2>/dev/null; do sleep 0.05; done]]
+
+local function enter(formation, target, facts)
+  local service = target.node:service()
+  local complete_and_registered = facts.file[target.paths.cfg] and facts.file[target.paths.state] and
+    not facts.file[target.paths.init] and formation:row(target.name)
+  service:stop()
+  formations.clear_leftovers(target)
+  if not complete_and_registered then
+    prepare_data(formation, target, facts)
+    -- options of an earlier try are kept in the configuration and would win: an unfinished one is made anew
+    if not facts.file[target.paths.state] then
+      formations.run(target, "rm -f " .. quote.sh(target.paths.cfg))
+    end
+    create(target, member.create_node(formation, target), CREATE_NODE_SECONDS)
+    set_partition_timeout(formation, target)
+  end
+  service:start()
+end
+
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource
+function member.node(formation)
+  return function(node)
+    local paths = node.paths
+    local resource = {
+      reads = {
+        { "file", paths.cfg }, { "file", paths.state }, { "file", paths.init }, cluster.fact(node), SERVICE,
+      },
+      settles = true,
+    }
+
+    function resource:probe(target, facts)
+      local why = obstacle(formation, target, facts)
+      return why and target.name .. " " .. why or nil
+    end
+
+    function resource:apply(target, difference, facts)
+      enter(formation, target, facts)
+      with_logs(target, formation.wait, formation, JOIN_SECONDS, joined(formation, target), "join " .. target.name,
+        "the monitor's events tell more: select * from pgautofailover.last_events(20)")
+      local state = formation:state()
+      if #state.nodes == 1 then
+        formations.run(target, CHECKPOINT:format(target.entry.port), { timeout = 60 })
+      end
+      return difference .. ": created and started it"
+    end
+
+    return resource
+  end
+end
+
+---The keeper's own timer, in pg_autoctl.cfg; a running keeper reads it again.
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource[]
+function member.keeper(formation)
+  return function(node)
+    local cfg = node.paths.cfg
+    local resource = { reads = { { "content", cfg }, { "file", cfg }, SERVICE } }
+
+    function resource:probe(_, facts)
+      local now = partition_timeout(facts.content[cfg])
+      local wanted = formation.inventory.timers[PARTITION]
+      if now ~= wanted then return ("%s is %s, not %d"):format(PARTITION, tostring(now), wanted) end
+      if facts.file[cfg].mode ~= "0600" then return ("%s has mode %s"):format(cfg, facts.file[cfg].mode) end
+      return nil
+    end
+
+    function resource:apply(target, _, facts)
+      set_partition_timeout(formation, target)
+      formations.run(target, "chmod 600 " .. quote.sh(cfg))
+      if facts.service.status.status == "running" then
+        formations.run(target, ("pg_autoctl reload --pgdata %s 2>&1"):format(quote.sh(target.paths.pgdata)))
+      end
+    end
+
+    return { resource }
+  end
+end
+
+return member

@@ -1,0 +1,148 @@
+-- The formation's own certificate authority, and a certificate for each server. The authority's key stays on the
+-- monitor's node, each server's key on its own: requests and certificates travel.
+
+local crypto = require "pgafrun.crypto"
+local time = require "pgafrun.time"
+local quote = require "pgaf.quote"
+
+local pki = {}
+
+local DAYS = 3650
+local RENEW_SECONDS = 90 * 86400
+
+local function authority_folder(formation)
+  return formation.monitor.paths.ca or formation.monitor.paths.base .. "/ca"
+end
+
+---The authority's certificate, once the step has been there.
+---@param formation pgaf.Formation
+---@return string pem
+function pki.certificate(formation) return formation.authority end
+
+-- Key and certificate get their names last: what has a name is complete. The subject is unique, so that a certificate
+-- of an authority that was lost is not taken for one of ours.
+local MAKE_AUTHORITY = [[
+set -e; umask 077
+mkdir -p %s; cd %s
+rm -f ca.key ca.crt
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key.new -out ca.crt.new \
+  -days %d -subj "$subject" -addext basicConstraints=critical,CA:TRUE,pathlen:0 \
+  -addext keyUsage=critical,keyCertSign,cRLSign 2>&1
+mv ca.key.new ca.key; mv ca.crt.new ca.crt]]
+
+---@param formation pgaf.Formation
+---@return pgaf.Resource
+function pki.authority(formation)
+  local folder = authority_folder(formation)
+  local key, certificate = folder .. "/ca.key", folder .. "/ca.crt"
+  local resource = { reads = { { "file", key }, { "content", certificate } } }
+
+  function resource:probe(_, facts)
+    if not facts.file[key] or not facts.content[certificate] then return "no certificate authority" end
+    formation.authority = facts.content[certificate]
+    return nil
+  end
+
+  function resource:apply(target)
+    local folder_word = quote.sh(folder)
+    target.node:run(MAKE_AUTHORITY:format(folder_word, folder_word, DAYS), {
+      env = { subject = ("/CN=pgafrun %s %s"):format(formation.name, crypto.random_hex(4)) },
+    })
+    return "made the certificate authority"
+  end
+
+  return resource
+end
+
+local function add_once(list, value)
+  for _, one in ipairs(list) do
+    if one == value then return end
+  end
+  list[#list + 1] = value
+end
+
+-- Names and addresses that a client may know the server by.
+local function identities(target)
+  local dns, ip = {}, {}
+  add_once(dns, target.name)
+  local hostname = target.node.hostname
+  if hostname:find("^[%d.]+$") then add_once(ip, hostname) else add_once(dns, hostname) end
+  add_once(ip, target.node:address())
+  return dns, ip
+end
+
+local function holds(list, values)
+  local set = {}
+  for _, one in ipairs(list) do set[one] = true end
+  for _, value in ipairs(values) do
+    if not set[value] then return false, value end
+  end
+  return true
+end
+
+local REQUEST = [[
+set -e
+[ -s %s ] || { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out %s.new 2>&1; mv %s.new %s; }
+openssl req -new -key %s -subj "$subject"]]
+
+local SIGN = [[
+set -e; umask 077; cd %s
+extensions=$(mktemp); trap 'rm -f "$extensions"' EXIT
+printf '%%s\n' basicConstraints=critical,CA:FALSE keyUsage=critical,digitalSignature extendedKeyUsage=serverAuth \
+  "subjectAltName=$names" >"$extensions"
+openssl x509 -req -CA ca.crt -CAkey ca.key -set_serial "0x$(openssl rand -hex 16)" -days %d -sha256 \
+  -extfile "$extensions"]]
+
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource
+function pki.server(formation)
+  return function(member)
+    local paths = member.paths
+    local resource = {
+      reads = {
+        { "content", paths.ca_crt }, { "content", paths.server_crt }, { "file", paths.server_crt },
+        { "file", paths.server_key },
+      },
+    }
+
+    function resource:probe(target, facts)
+      local pem = facts.content[paths.server_crt]
+      if not facts.file[paths.server_key] or not pem then return "no key and certificate" end
+      if facts.content[paths.ca_crt] ~= formation.authority then return "another certificate authority" end
+      local now = crypto.certificate(pem)
+      if now.issuer ~= crypto.certificate(formation.authority).subject then return "signed by another authority" end
+      local dns, ip = identities(target)
+      local has, missing = holds(now.dns, dns)
+      if has then has, missing = holds(now.ip, ip) end
+      if not has then return "not for " .. missing end
+      if now.not_after - time.wall() < RENEW_SECONDS then return "ends soon" end
+      for _, path in ipairs { paths.server_key, paths.server_crt } do
+        local file = facts.file[path]
+        if file.mode ~= "0600" or file.user ~= formation.owner then return path .. " is not private" end
+      end
+      return nil
+    end
+
+    function resource:apply(target)
+      local key = quote.sh(paths.server_key)
+      local owner = { user = formation.owner, env = { subject = "/CN=" .. target.name } }
+      local request = target.node:run(REQUEST:format(key, key, key, key, key) ..
+        ("\nchmod 600 %s"):format(key), owner).stdout
+      local dns, ip = identities(target)
+      local names = {}
+      for _, name in ipairs(dns) do names[#names + 1] = "DNS:" .. name end
+      for _, address in ipairs(ip) do names[#names + 1] = "IP:" .. address end
+      local signed = formation.monitor.node:run(SIGN:format(quote.sh(authority_folder(formation)), DAYS), {
+        stdin = request, env = { names = table.concat(names, ",") },
+      }).stdout
+      local file = { mode = "0600", user = formation.owner }
+      target.node:push(paths.ca_crt, formation.authority, file)
+      target.node:push(paths.server_crt, signed:match("%-%-%-%-%-BEGIN.*"), file)
+      return "certified " .. table.concat(names, " ")
+    end
+
+    return resource
+  end
+end
+
+return pki

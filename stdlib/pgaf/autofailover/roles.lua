@@ -1,0 +1,258 @@
+-- The roles and the database of a formation: as SQL for a cluster that was never started, and compared with, and mended
+-- in, one that runs.
+--
+-- pg_auto_failover would make its roles itself, without passwords and the replicator as a superuser. Made beforehand
+-- they are left alone, and besides REPLICATION the replicator needs only the four functions that pg_rewind calls.
+
+local error = require "pgafrun.error"
+local formations = require "pgaf.autofailover.formation"
+local passwords = require "pgaf.autofailover.passwords"
+local pg = require "pgafrun.pg"
+local scram = require "pgafrun.scram"
+local secret = require "pgaf.secret"
+
+local roles = {}
+
+local PROBE = "pgaf_probe"
+-- Fixed in pg_auto_failover's monitor; the role may log in from the monitor's address and own nothing.
+local HEALTH_CHECK_PASSWORD = "pgautofailover_monitor"
+local REWIND_FUNCTIONS = "pg_catalog.pg_ls_dir(text,boolean,boolean), pg_catalog.pg_stat_file(text,boolean), " ..
+  "pg_catalog.pg_read_binary_file(text), pg_catalog.pg_read_binary_file(text,bigint,bigint,boolean)"
+
+local ident, literal = pg.quote_ident, pg.quote_literal
+
+---@class pgaf.RoleSpec
+---@field name string
+---@field attributes string
+---@field password fun(): string
+
+---@param formation pgaf.Formation
+---@return pgaf.RoleSpec[]
+local function node_roles(formation)
+  local application = formation.inventory.application
+  return {
+    {
+      name = "pgautofailover_monitor", attributes = "login connection limit 1",
+      password = function() return HEALTH_CHECK_PASSWORD end,
+    },
+    {
+      name = "pgautofailover_replicator", attributes = "login replication",
+      password = function() return secret.reveal(formation:password "replication") end,
+    },
+    {
+      name = application.user, attributes = "login",
+      password = function()
+        return passwords.reveal(formation.inventory, application.password, "application.password")
+      end,
+    },
+    {
+      name = PROBE, attributes = "login", password = function() return secret.reveal(formation:password "probe") end,
+    },
+  }
+end
+
+local function monitor_roles(formation)
+  return {
+    {
+      name = "autoctl_node", attributes = "login",
+      password = function() return secret.reveal(formation:password "monitor") end,
+    },
+  }
+end
+
+local function create_role(spec)
+  return ("create role %s %s password %s"):format(
+    ident(spec.name), spec.attributes, literal(pg.scram_verifier(spec.password(), spec.name)))
+end
+
+local function database_grants(application)
+  local database = ident(application.database)
+  return {
+    ("revoke connect on database %s from public"):format(database),
+    -- without it a joining node fails
+    ("grant connect on database %s to pgautofailover_replicator, %s, %s"):format(
+      database, ident(application.user), PROBE),
+  }
+end
+
+local CREATE_SCHEMA = ("create schema %s authorization %s"):format(PROBE, PROBE)
+
+---Statements for `postgres --single`, by the database they run in; in this order.
+---@param formation pgaf.Formation
+---@param role "monitor"|"node"
+---@return { database: string, statements: string[] }[]
+function roles.offline(formation, role)
+  local statements = {}
+  for _, spec in ipairs(role == "monitor" and monitor_roles(formation) or node_roles(formation)) do
+    statements[#statements + 1] = create_role(spec)
+  end
+  if role == "monitor" then return { { database = "postgres", statements = statements } } end
+  local application = formation.inventory.application
+  statements[#statements + 1] = ("create database %s owner %s"):format(
+    ident(application.database), ident(application.user))
+  for _, grant in ipairs(database_grants(application)) do statements[#statements + 1] = grant end
+  statements[#statements + 1] = ("grant execute on function %s to pgautofailover_replicator"):format(REWIND_FUNCTIONS)
+  return {
+    { database = "postgres", statements = statements },
+    { database = application.database, statements = { CREATE_SCHEMA } },
+  }
+end
+
+-- ------------------------------------------------------------------------------------------------ in a running server
+
+local function quoted_names(specs)
+  local names = {}
+  for i, spec in ipairs(specs) do names[i] = literal(spec.name) end
+  return table.concat(names, ", ")
+end
+
+local ROLES = [[
+(select json_object_agg(rolname, json_build_object('super', rolsuper, 'login', rolcanlogin,
+  'makes', rolcreaterole or rolcreatedb, 'replication', rolreplication, 'password', rolpassword))
+  from pg_authid where rolname in (%s))]]
+
+-- Who may connect to the database: 0 is everybody.
+local DATABASE = [[
+(select json_build_object('owner', pg_get_userbyid(datdba), 'connect', (select json_agg(grantee::regrole::text)
+  from aclexplode(coalesce(datacl, acldefault('d', datdba))) where privilege_type = 'CONNECT'))
+  from pg_database where datname = %s)]]
+
+local function monitor_fact(specs)
+  return {
+    "sql", "roles", database = "postgres",
+    query = ("select json_build_object('roles', %s)"):format(ROLES:format(quoted_names(specs))),
+  }
+end
+
+local function node_fact(specs, database)
+  return {
+    "sql", "roles", database = "postgres",
+    query = ("select json_build_object('standby', pg_is_in_recovery(), 'roles', %s, 'database', %s)"):format(
+      ROLES:format(quoted_names(specs)), DATABASE:format(literal(database))),
+  }
+end
+
+-- What the server said; an answer that did not come is no statement about its roles.
+local function answer(target, facts)
+  if facts.sql.roles then return facts.sql.roles end
+  return error.raise {
+    kind = "postgres", operation = "roles on " .. target.name, message = "PostgreSQL on the node does not answer",
+    hint = "pgafrun scripts/state.lua shows the formation; the node's log tells why",
+  }
+end
+
+local function is_table(value) return type(value) == "table" end
+
+-- What is wrong with one role, and the statement that mends it.
+local function compare_role(spec, now)
+  if not is_table(now) then return "role " .. spec.name .. " is missing", create_role(spec) end
+  local verifier = type(now.password) == "string" and now.password or ""
+  local replicates = spec.attributes:find("replication", 1, true) ~= nil
+  if not scram.matches(verifier, spec.password()) then
+    return "role " .. spec.name .. " has another password", ("alter role %s password %s"):format(
+      ident(spec.name), literal(pg.scram_verifier(spec.password(), spec.name)))
+  elseif now.super or now.makes or not now.login or now.replication ~= replicates then
+    return "role " .. spec.name .. " has other rights", ("alter role %s login nosuperuser nocreatedb nocreaterole %s")
+      :format(ident(spec.name), replicates and "replication" or "noreplication")
+  end
+  return nil
+end
+
+-- Differences and, in the same order, statements.
+local function compare(specs, now)
+  local differences, statements = {}, {}
+  for _, spec in ipairs(specs) do
+    local difference, statement = compare_role(spec, is_table(now.roles) and now.roles[spec.name])
+    if difference then
+      differences[#differences + 1], statements[#statements + 1] = difference, statement
+    end
+  end
+  return differences, statements
+end
+
+local function compare_database(application, now, differences, statements)
+  local database = is_table(now.database) and now.database or {}
+  if database.owner ~= application.user then
+    local missing = not database.owner
+    differences[#differences + 1] = ("database %s %s"):format(
+      application.database, missing and "is missing" or "belongs to " .. database.owner)
+    statements[#statements + 1] = (missing and "create database %s owner %s" or "alter database %s owner to %s"):format(
+      ident(application.database), ident(application.user))
+  end
+  local may = {}
+  for _, grantee in ipairs(is_table(database.connect) and database.connect or {}) do may[grantee] = true end
+  if may["-"] or not (may.pgautofailover_replicator and may[PROBE]) then
+    differences[#differences + 1] = ("rights on database %s"):format(application.database)
+    for _, grant in ipairs(database_grants(application)) do statements[#statements + 1] = grant end
+  end
+end
+
+---The monitor's role for the nodes.
+---@param formation pgaf.Formation
+---@return pgaf.Resource
+function roles.on_monitor(formation)
+  local specs = monitor_roles(formation)
+  local fact = monitor_fact(specs)
+  local resource = { reads = { fact } }
+
+  function resource:probe(target, facts)
+    local differences = compare(specs, answer(target, facts))
+    return #differences > 0 and table.concat(differences, "; ") or nil
+  end
+
+  function resource:apply(target, _, facts)
+    local _, statements = compare(specs, answer(target, facts))
+    formations.sql(target, "postgres", table.concat(statements, ";\n") .. ";")
+  end
+
+  return resource
+end
+
+---The roles and the application's database, on whichever data node is primary.
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource
+function roles.on_primary(formation)
+  return function()
+    local application = formation.inventory.application
+    local specs = node_roles(formation)
+    local fact = node_fact(specs, application.database)
+    local schema = {
+      "sql", "probe_schema", database = application.database,
+      query = ("select to_json(exists (select from pg_namespace where nspname = '%s'))"):format(PROBE),
+    }
+    local resource = { reads = { fact, schema } }
+
+    local function differing(target, facts)
+      local now = answer(target, facts)
+      if now.standby then return {}, {} end
+      local differences, statements = compare(specs, now)
+      compare_database(application, now, differences, statements)
+      return differences, statements, facts.sql.probe_schema ~= true
+    end
+
+    function resource:probe(target, facts)
+      local dbname = (formation:state() or {}).dbname
+      if dbname and dbname ~= application.database then
+        error.raise {
+          kind = "config", operation = "application database on " .. target.name,
+          message = ("the formation was made for the database %q, the inventory says %q"):format(
+            dbname, application.database),
+          hint = "pg_auto_failover cannot change it: put the old name back, or make a new formation",
+        }
+      end
+      local differences, _, no_schema = differing(target, facts)
+      if no_schema then differences[#differences + 1] = "schema " .. PROBE .. " is missing" end
+      return #differences > 0 and table.concat(differences, "; ") or nil
+    end
+
+    function resource:apply(target, _, facts)
+      local _, statements, no_schema = differing(target, facts)
+      if #statements > 0 then formations.sql(target, "postgres", table.concat(statements, ";\n") .. ";") end
+      if no_schema then formations.sql(target, application.database, CREATE_SCHEMA .. ";") end
+    end
+
+    return resource
+  end
+end
+
+return roles

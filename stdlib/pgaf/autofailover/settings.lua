@@ -1,0 +1,203 @@
+-- PostgreSQL's settings: node.conf beside PGDATA, included by the last line of postgresql.conf. Neither pg_basebackup
+-- nor pg_rewind copies it, and it wins over what pg_auto_failover writes, above all over memory sizes that are computed
+-- from the machine and not from the container.
+
+local access = require "pgaf.autofailover.access"
+local file = require "pgaf.resources.file"
+local formations = require "pgaf.autofailover.formation"
+local quote = require "pgaf.quote"
+local task = require "pgafrun.task"
+
+local settings = {}
+
+local MEGABYTE = 1024 * 1024
+-- No limit is told as "max", or as a number near the largest there is.
+local NO_LIMIT = 1 << 50
+local RELOAD_SECONDS = 10
+
+-- cgroup version 2, then 1.
+local MEMORY = {
+  "sh", "memory_limit", script = [[
+cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes]],
+}
+
+---Bytes that the node's container may use; nil without a limit.
+---@param facts pgaf.Snapshot
+---@return integer?
+function settings.memory_limit(facts)
+  local limit = math.tointeger(tonumber((facts.sh.memory_limit or ""):match("%d+")))
+  return limit and limit < NO_LIMIT and limit or nil
+end
+
+local function megabytes(bytes) return ("%dMB"):format(math.max(1, bytes // MEGABYTE)) end
+
+-- A quarter of the container's memory, as PostgreSQL's documentation advises; without a limit PostgreSQL's own default.
+local function memory_of_node(postgres, limit)
+  local shared = postgres.shared_buffers
+  if shared == "auto" then shared = limit and megabytes(math.max(16 * MEGABYTE, limit // 4)) or "128MB" end
+  return shared, limit and megabytes(limit * 7 // 10) or "512MB"
+end
+
+-- The monitor's database is a few megabytes.
+local function memory_of_monitor(limit)
+  return megabytes(math.min(64 * MEGABYTE, (limit or 1 << 40) // 4)), "256MB"
+end
+
+local function common(paths)
+  return {
+    unix_socket_directories = paths.run,
+    hba_file = paths.hba, ident_file = settings.ident_path(paths),
+    -- pg_rewind copies the source's own; these are the node's
+    ssl_ca_file = paths.ca_crt, ssl_cert_file = paths.server_crt, ssl_key_file = paths.server_key,
+    ssl_min_protocol_version = "TLSv1.2", password_encryption = "scram-sha-256",
+    -- pg_autoctl sets `ddl` on the monitor, which would log passwords
+    log_statement = "none",
+    work_mem = "4MB", maintenance_work_mem = "64MB",
+  }
+end
+
+---@param paths table<string, string>
+---@return string
+function settings.ident_path(paths) return paths.ident or paths.pg .. "/pg_ident.conf" end
+
+---What node.conf sets.
+---@param formation pgaf.Formation
+---@param target pgaf.Member
+---@param limit? integer bytes of memory
+---@return table<string, string|number|boolean>
+function settings.values(formation, target, limit)
+  local inventory = formation.inventory
+  local values = common(target.paths)
+  if target.role == "monitor" then
+    values.shared_buffers, values.effective_cache_size = memory_of_monitor(limit)
+    for name, value in pairs(inventory.timers) do
+      -- this one is the keepers'
+      if name ~= "network_partition_timeout" then values["pgautofailover." .. name] = value end
+    end
+    return values
+  end
+  local postgres = inventory.postgres
+  values.shared_buffers, values.effective_cache_size = memory_of_node(postgres, limit)
+  for _, name in ipairs { "wal_keep_size", "max_slot_wal_keep_size", "wal_retrieve_retry_interval" } do
+    values[name] = postgres[name]
+  end
+  for name, value in pairs(postgres.settings) do values[name] = value end
+  return values
+end
+
+---The text of node.conf.
+---@param values table<string, string|number|boolean>
+---@return string
+function settings.render(values)
+  local lines = {}
+  for name, value in pairs(values) do lines[#lines + 1] = ("%s = %s"):format(name, quote.conf(value)) end
+  table.sort(lines)
+  return "# Written by pgafrun: changes by hand are lost. postgresql.conf includes it last.\n" ..
+    table.concat(lines, "\n") .. "\n"
+end
+
+-- ------------------------------------------------------------------------------------------------- in the server
+
+-- What the running server says of the files: are they newer than what it has loaded, is one of our settings
+-- overridden by ALTER SYSTEM, refused, or waiting for a restart, is a line of pg_hba.conf wrong?
+local function loaded_fact(paths)
+  local files = {}
+  for i, path in ipairs {
+    paths.node_conf, paths.hba, settings.ident_path(paths), paths.ca_crt, paths.server_crt, paths.server_key,
+  } do files[i] = quote.conf(path) end
+  return {
+    "sql", "loaded", database = "postgres", query = ([[
+select json_build_object(
+  'stale', (select pg_conf_load_time() < max((pg_stat_file(path, true)).modification) from unnest(array[%s]) path),
+  'overridden', (select json_agg(distinct ours.name) from pg_file_settings ours join pg_file_settings theirs
+    on theirs.name = ours.name and theirs.sourcefile like '%%/postgresql.auto.conf' where ours.sourcefile = %s),
+  'refused', (select json_agg(name || ': ' || error) from pg_file_settings where sourcefile = %s and error is not null
+    and name not in (select name from pg_settings where pending_restart)),
+  'pending', (select json_agg(name) from pg_settings where pending_restart),
+  'hba', (select json_agg('line ' || line_number || ': ' || error) from pg_hba_file_rules where error is not null))]])
+      :format(table.concat(files, ", "), quote.conf(paths.node_conf), quote.conf(paths.node_conf)),
+  }
+end
+
+local function list(values, separator)
+  if type(values) ~= "table" or #values == 0 then return nil end
+  return table.concat(values, separator or ", ")
+end
+
+-- Whether the running server has loaded the files.
+local function loaded(formation, target)
+  local paths = target.paths
+  local fact = loaded_fact(paths)
+  local resource = { reads = { fact } }
+
+  function resource:probe(_, facts)
+    local now = facts.sql.loaded
+    if not now then return nil end -- it does not run: it will read them when it starts
+    formation.restart_pending = formation.restart_pending or {}
+    formation.restart_pending[target.name] = list(now.pending)
+    if now.stale == true then return "the server has not loaded the files yet" end
+    if list(now.overridden) then return "set by ALTER SYSTEM as well: " .. list(now.overridden) end
+    if list(now.refused, "; ") then return "refused by the server: " .. list(now.refused, "; ") end
+    if list(now.hba, "; ") then return paths.hba .. ": " .. list(now.hba, "; ") end
+    return nil
+  end
+
+  function resource:apply(_, _, facts)
+    local statements = {}
+    local overridden = facts.sql.loaded.overridden
+    for _, name in ipairs(list(overridden) and overridden or {}) do
+      statements[#statements + 1] = ("alter system reset %s;"):format(name)
+    end
+    statements[#statements + 1] = "select pg_reload_conf();"
+    formations.sql(target, "postgres", table.concat(statements, "\n"))
+    -- it is a signal to the server: give it the time to act on it
+    pcall(task.timeout, RELOAD_SECONDS, function()
+      repeat
+        task.sleep(0.02)
+        target.facts:forget()
+        local now = target.facts:fetch({ fact }).sql.loaded
+      until not now or now.stale ~= true
+    end)
+    task.check()
+    return "reloaded the configuration" .. (list(overridden) and ", reset " .. list(overridden) or "")
+  end
+
+  return resource
+end
+
+---node.conf, pg_hba.conf and pg_ident.conf as they shall be, and .pgpass on data nodes; loaded where the server runs.
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource[]
+function settings.files(formation)
+  return function(target)
+    local paths, owner = target.paths, formation.owner
+    local is_monitor = target.role == "monitor"
+    target.facts:want { MEMORY }
+    local resources = {
+      file {
+        path = paths.node_conf, user = owner,
+        content = function()
+          local limit = settings.memory_limit(target.facts:fetch { MEMORY })
+          return settings.render(settings.values(formation, target, limit))
+        end,
+      },
+      file {
+        path = paths.hba, user = owner,
+        content = function() return (is_monitor and access.monitor_hba or access.node_hba)(formation) end,
+      },
+      file {
+        path = settings.ident_path(paths), user = owner,
+        content = function() return (is_monitor and access.monitor_ident or access.node_ident)(formation) end,
+      },
+    }
+    if not is_monitor then
+      resources[#resources + 1] = file {
+        path = paths.pgpass, user = owner, content = function() return access.pgpass(formation) end,
+      }
+    end
+    resources[#resources + 1] = loaded(formation, target)
+    return resources
+  end
+end
+
+return settings
