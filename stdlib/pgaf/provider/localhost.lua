@@ -9,6 +9,7 @@ local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
+local net = require "pgafrun.net"
 local process = require "pgafrun.process"
 local task = require "pgafrun.task"
 local tree = require "pgaf.provider.process_tree"
@@ -17,6 +18,7 @@ local LocalService = require "pgaf.provider.local_service"
 local PRIVATE = tonumber("600", 8)
 -- A unix socket's path has 107 characters at most, and "/.s.PGSQL.65535" comes after it.
 local LONGEST_RUN_DIR = 90
+local PROBE_SECONDS = 1
 
 ---@class pgaf.local.Provider: pgaf.Provider
 local Provider = {}
@@ -69,9 +71,20 @@ local function open(inventory)
   self.streams = {}
   local entries = { inventory.monitor, table.unpack(inventory.nodes) }
   for i, entry in ipairs(entries) do
-    self.entries[entry.name] = { address = entry.address or ("127.0.0.%d"):format(10 + i) }
+    self.entries[entry.name] = { address = entry.address or ("127.0.0.%d"):format(10 + i), port = entry.port }
   end
   return self
+end
+
+-- A port that another program has is found here, not by a server that fails to start.
+local function check_port(self, name, entry)
+  if not entry.port or tree.pids(self:node(name).base)[1] then return end
+  if not net.probe(entry.address, entry.port, PROBE_SECONDS) then return end
+  error.raise {
+    kind = "usage", operation = "local provider",
+    message = ("%s:%d, the address of %s, is in use by another program"):format(entry.address, entry.port, name),
+    hint = "give the node another port in the inventory, or end that program (ss -ltnp shows it)",
+  }
 end
 
 --- Raises when this machine cannot be used; touches nothing.
@@ -104,6 +117,7 @@ function Provider:check()
       }
     end
   end
+  for name, entry in pairs(self.entries) do check_port(self, name, entry) end
 end
 
 function Provider:find_programs()
