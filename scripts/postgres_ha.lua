@@ -82,7 +82,8 @@ p:step {
   resource = pki.server(formation),
 }
 p:step {
-  "settings", tags = { "settings" }, needs = { "certificate", "passwords" }, resource = settings.files(formation),
+  "settings", tags = { "settings" }, resource = settings.files(formation),
+  needs = { "certificate", "passwords", has_packages and "names of the nodes" or nil },
 }
 
 -- The monitor, then the first data node, then the others one after the other: each finds its role by its turn.

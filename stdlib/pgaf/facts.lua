@@ -25,7 +25,7 @@ local Facts = {}
 Facts.__index = Facts
 
 ---@param node pgaf.Node
----@param port integer PostgreSQL's, for the socket's name
+---@param port integer PostgreSQL's: with the node's run folder the socket's name
 ---@return pgaf.Facts
 function facts.new(node, port)
   return setmetatable({
@@ -78,7 +78,7 @@ local function sql_script(list)
     local database = list[i - 1] and list[i - 1].database
     if request.database ~= database then
       if database then lines[#lines + 1] = "END_OF_SQL" end
-      lines[#lines + 1] = ("$as psql -XAtq -p \"$PGAFRUN_PORT\" -d %s 2>/dev/null <<'END_OF_SQL' || :"):format(
+      lines[#lines + 1] = ("$as psql -XAtq -d %s 2>/dev/null <<'END_OF_SQL' || :"):format(
         quote.sh(request.database))
     end
     -- one line of JSON; encoded, because a text in it may hold anything
@@ -113,7 +113,7 @@ local function script_for(kinds)
     return a.index < b.index
   end)
   if #kinds.sql > 0 then
-    add("if [ -S \"${PGHOST:-/var/run/postgresql}/.s.PGSQL.${PGAFRUN_PORT}\" ]; then")
+    add("if [ -S \"$PGHOST/.s.PGSQL.$PGPORT\" ]; then")
     for _, line in ipairs(sql_script(kinds.sql)) do lines[#lines + 1] = line end
     add("fi")
   end
@@ -179,7 +179,7 @@ local function ask(self, requests)
   local answers
   if #kinds.file + #kinds.content + #kinds.package + #kinds.sh + #kinds.sql > 0 then
     local result = self.node:run(script_for(kinds), {
-      user = "root", timeout = 60, env = { PGAFRUN_PORT = tostring(self.port) },
+      user = "root", timeout = 60, env = { PGHOST = self.node:paths().run, PGPORT = tostring(self.port) },
     })
     answers = parse(result.stdout, kinds)
   else

@@ -21,7 +21,7 @@ local play = {}
 ---that is more than the difference says
 ---@field settles? boolean apply waited for the result itself and saw it: no second probe
 ---@field wait? fun(self, target: pgaf.Target) instead of apply: nothing is changed, it comes to be so by itself
----@field ensure? fun(self, target: pgaf.Target): string? instead of probe and apply: makes it so and verifies it; what it
+---@field ensure? fun(self, target: pgaf.Target): string? instead of probe and apply: makes it so, verifies it; what it
 ---changed, or nil
 
 ---@class pgaf.Target

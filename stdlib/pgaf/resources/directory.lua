@@ -27,7 +27,7 @@ return function(options)
     local list = differing(facts)
     target.node:run(("install -d -m %s -o %s -g %s -- %s"):format(
       mode, quote.sh(user), ('"$(id -gn %s)"'):format(quote.sh(user)), quote.sh_list(list)))
-    return "made " .. table.concat(list, " ")
+    return #list == 1 and "made " .. list[1] or ("made %d folders in %s"):format(#list, list[1]:match("^(.*)/"))
   end
 
   return resource

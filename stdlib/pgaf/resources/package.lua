@@ -40,12 +40,14 @@ return function(options)
   -- The lists are fetched first: an image's own are as old as the image.
   function resource:apply(target, _, facts)
     local list = wanted(facts)
-    target.node:run(([[
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+    -- a process of its own: the node's open shell stays free for other steps
+    target.node:exec {
+      "sh", "-c", ([[
 apt='apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0'
 $apt update >/dev/null &&
   $apt -y --no-install-recommends --allow-downgrades install %s >/dev/null]]):format(quote.sh_list(list)),
-      { timeout = INSTALL_SECONDS })
+      env = { DEBIAN_FRONTEND = "noninteractive", LC_ALL = "C.UTF-8" }, timeout = INSTALL_SECONDS,
+    }
     return "installed " .. table.concat(list, " ")
   end
 
