@@ -80,21 +80,18 @@ local function frame(text, mark, input)
 end
 
 -- Reads a stream up to "MARK", the words after it, and the line's end. What came before, in pieces that hold no part of
--- the mark, is put together once, at the end.
-local function read_to_mark(self, stream, mark)
-  local pieces, size, tail = {}, 0, ""
+-- the mark, is put together once, at the end; what came after is the third result.
+local function read_to_mark(self, stream, mark, tail)
+  local pieces, size = {}, 0
+  tail = tail or ""
   while true do
-    local data, reason = self.transport:recv(stream)
-    if not data then return nil, reason, table.concat(pieces) .. tail end
-    tail = tail .. data
     local from = tail:find(mark, 1, true)
     local to = from and tail:find("\n", from + #mark, true)
     if to then
-      if to < #tail then log.debug("a command left running wrote after its script", { shell = self.name }) end
       pieces[#pieces + 1] = tail:sub(1, from - 1)
-      return table.concat(pieces), tail:sub(from + #mark + 1, to - 1)
+      return table.concat(pieces), tail:sub(from + #mark + 1, to - 1), tail:sub(to + 1)
     end
-    if not from and #tail > #mark then
+    if not from and #tail >= #mark then
       pieces[#pieces + 1] = tail:sub(1, -#mark)
       size = size + #pieces[#pieces]
       tail = tail:sub(1 - #mark)
@@ -105,6 +102,9 @@ local function read_to_mark(self, stream, mark)
         message = ("the script wrote more than %d bytes"):format(self.max_bytes),
       }
     end
+    local data, reason = self.transport:recv(stream)
+    if not data then return nil, reason, table.concat(pieces) .. tail end
+    tail = tail .. data
   end
 end
 
@@ -120,13 +120,16 @@ end
 local function exchange(self, text, input)
   local mark = crypto.random_hex(MARK_BYTES)
   self.transport:send(frame(text, mark, input))
+  local early
   if input then
-    local early, word = read_to_mark(self, "stdout", mark)
-    if not early then raise_ended(self, word, "") end
+    local before, reason, after = read_to_mark(self, "stdout", mark)
+    if not before then raise_ended(self, reason, after) end
     self.transport:send(input)
+    early = after
   end
-  local stdout, status, partial = read_to_mark(self, "stdout", mark)
-  if not stdout then raise_ended(self, status, partial) end
+  local stdout, status, rest = read_to_mark(self, "stdout", mark, early)
+  if not stdout then raise_ended(self, status, rest) end
+  if rest ~= "" then log.debug("a command left running wrote after its script", { shell = self.name }) end
   local stderr, reason = read_to_mark(self, "stderr", mark)
   if not stderr then raise_ended(self, reason, stdout) end
   return { code = math.tointeger(tonumber(status)), stdout = stdout, stderr = stderr }
@@ -194,6 +197,20 @@ local function end_turn(self)
   self.freed:notify()
 end
 
+-- The time allowed here passed, and not one of a caller's.
+local function raise_late(self, opened, seconds, cause)
+  if not opened then
+    error.raise {
+      kind = "timeout", operation = "shell on " .. self.name, code = "open", retryable = true, cause = cause,
+      message = ("no shell could be opened within %g s"):format(math.min(seconds, OPEN_TIMEOUT)),
+    }
+  end
+  error.raise {
+    kind = "timeout", operation = "shell on " .. self.name, code = "script", outcome = "unknown", cause = cause,
+    message = ("the script did not end within %g s and was killed"):format(seconds),
+  }
+end
+
 ---Runs a script to its end; a status other than 0 is a result. Waits for its turn: the timeout counts from there on.
 ---Raises timeout (the script is killed with its shell), closed (the shell was lost), limit, and what opening raises.
 ---@param script string
@@ -204,14 +221,12 @@ function Shell:run(script, options)
   local text = compose(self, script, options.env)
   take_turn(self)
   local ok, result = pcall(task.timeout, options.timeout or DEFAULT_TIMEOUT, run, self, text, options.stdin)
+  local opened = self.pid ~= nil
   if not ok then discard(self) end
   end_turn(self)
   if ok then return result end
   if error.is(result, "timeout", "deadline") and task.remaining() > 0 then
-    error.raise {
-      kind = "timeout", operation = "shell on " .. self.name, code = "script", outcome = "unknown", cause = result,
-      message = ("the script did not end within %g s and was killed"):format(options.timeout or DEFAULT_TIMEOUT),
-    }
+    raise_late(self, opened, options.timeout or DEFAULT_TIMEOUT, result)
   end
   rethrow(result, 0)
 end

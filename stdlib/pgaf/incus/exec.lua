@@ -233,6 +233,17 @@ local function run(client, name, options, holder)
   return finish(holder.process, options)
 end
 
+local function raise_broken(name, options, problem)
+  if error.is(problem, "timeout", "deadline") and task.remaining() > 0 then
+    error.raise {
+      kind = "timeout", operation = "exec on " .. name, code = "command", outcome = "unknown", cause = problem,
+      message = ("the command did not end within %g s and was killed"):format(options.timeout or DEFAULT_TIMEOUT),
+    }
+  end
+  if error.is(problem) and problem.kind ~= "incus" then problem.outcome = "unknown" end
+  rethrow(problem, 0)
+end
+
 ---Runs a command to its end.
 ---Raises kinds truncated, timeout, limit, incus (it did not start), command (code "cwd"), network. A status other than
 ---0 is a result.
@@ -250,8 +261,7 @@ function exec.run(client, name, options)
   local ok, result = pcall(task.timeout, options.timeout or DEFAULT_TIMEOUT, run, client, name, options, holder)
   if not ok then
     if holder.process then holder.process:kill() end
-    if error.is(result) and result.kind ~= "incus" then result.outcome = "unknown" end
-    rethrow(result, 0)
+    raise_broken(name, options, result)
   end
   holder.process:close()
   if mark and result.code == 125 and result.stderr:sub(-#mark) == mark then

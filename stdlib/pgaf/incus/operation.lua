@@ -1,8 +1,8 @@
 -- Background operations of the server: waiting for them without ever being misled.
 --
 -- Before 6.0.5 a wait for an operation that failed or is not over answers HTTP 200 with an error inside and no
--- operation, and a finished operation is forgotten after 5 s. So the operation is read by itself whenever a wait tells of anything
--- but its end, and one that is gone has an unknown outcome: the caller looks at the object that it was to change.
+-- operation, and a finished operation is forgotten after 5 s. So the operation is read by itself whenever a wait tells
+-- of anything but its end, and one that is gone has an unknown outcome: the caller looks at the object itself.
 
 local rethrow = error
 local error = require "pgafrun.error"
@@ -46,7 +46,7 @@ end
 local function wait_once(client, id, seconds)
   local slice = math.max(1, math.min(SLICE, math.ceil(seconds)))
   local ok, answer = pcall(client.call, client, {
-    path = path_of(id) .. "/wait", query = { timeout = slice }, timeout = math.min(slice + GRACE, seconds + 1),
+    path = path_of(id) .. "/wait", query = { timeout = slice }, timeout = math.min(slice + GRACE, seconds),
     scoped = false,
   })
   if ok and is_final(answer.metadata) then return answer.metadata end

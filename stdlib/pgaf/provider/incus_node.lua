@@ -148,10 +148,10 @@ end
 
 -- A degraded system is up as well: some unit failed that may have nothing to do with us.
 local BOOTED = [[
-[ -d /run/systemd/system ] || exit 3
 state=$(systemctl is-system-running --wait 2>/dev/null)
+status=$?
 case $state in running|degraded) exit 0;; esac
-echo "$state"; exit 1]]
+echo "$state"; exit "$status"]]
 
 local function wait_for_boot(self, deadline)
   while true do
@@ -167,9 +167,9 @@ local function wait_for_boot(self, deadline)
           self.provider.settings.ready_timeout, ok and result.stdout:match "%S+" or "nothing"),
         hint = ("incus exec %s -- systemctl list-jobs"):format(self.name),
       }
-    elseif ok and result.code == 3 and left < self.provider.settings.ready_timeout - 5 then
+    elseif ok and result.code == 127 then
       error.raise {
-        kind = "config", operation = "start " .. self.name, message = self.name .. " does not run systemd",
+        kind = "config", operation = "start " .. self.name, message = self.name .. " has no systemd",
         hint = "use an image with systemd",
       }
     end
@@ -307,6 +307,22 @@ local function environment_of(self, user, known)
   return env
 end
 
+-- The server's refusal to run a command, told as what it comes from.
+local function where_it_can_run(self, f, ...)
+  local ok, result = pcall(f, ...)
+  if ok then return result end
+  if error.is(result, "incus") then
+    local status = self:status()
+    if status ~= "running" then
+      error.raise {
+        kind = status == "absent" and "absent" or "state", operation = "run on " .. self.name, cause = result,
+        message = ("%s is %s: nothing can run in it"):format(self.name, status),
+      }
+    end
+  end
+  rethrow(result, 0)
+end
+
 -- One shell for each user, opened when it is needed. PostgreSQL's user works in its own folder, privately.
 local function shell_of(self, user)
   local found = self.shells[user]
@@ -319,8 +335,8 @@ local function shell_of(self, user)
     name = ("%s as %s"):format(self.name, user), prelude = prelude,
     open = function()
       local known = look_up(self, user)
-      return session.open(self.provider:client(), self.name,
-        { user = known.uid, group = known.gid, env = environment_of(self, user, known) })
+      local options = { user = known.uid, group = known.gid, env = environment_of(self, user, known) }
+      return where_it_can_run(self, session.open, self.provider:client(), self.name, options)
     end,
   }
   self.shells[user] = found
@@ -370,7 +386,7 @@ function Node:exec(options)
   local env = environment_of(self, user, known)
   for name, value in pairs(options.env or {}) do env[name] = value end
   local command = table.move(options, 1, #options, 1, {})
-  local result = exec.run(self.provider:client(), self.name, {
+  local result = where_it_can_run(self, exec.run, self.provider:client(), self.name, {
     command = command, env = env, user = known.uid, group = known.gid, cwd = options.cwd, stdin = options.stdin,
     timeout = options.timeout,
   })

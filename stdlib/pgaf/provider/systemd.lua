@@ -15,8 +15,8 @@ Service.__index = Service
 
 function Service.new(node) return setmetatable({ node = node }, Service) end
 
--- A power cut leaves two pid files behind. pg_autoctl takes any process of that number for itself, and PostgreSQL any of
--- its user's: the first is removed, the second unless its process works in PGDATA.
+-- A power cut leaves two pid files behind. pg_autoctl takes any process of that number for itself, and PostgreSQL any
+-- of its user's: the first is removed, the second unless its process works in PGDATA.
 -- luacheck: push no max line length
 local TEMPLATE = [[
 # Written by pgafrun.
