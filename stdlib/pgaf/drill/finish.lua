@@ -102,9 +102,11 @@ function finish.run(spec, declare, runbook, ...)
     if result.run then show(result) end
     if args.json then write_result(args.json, result) end
   end)
-  -- The host makes the exit code of the signal it was.
+  -- Of kind "cancelled", so that the exit code is that of the signal it was.
   local free, why = pcall(task.check)
-  if result.verdict.code == judge.INTERRUPTED and not free and error.is(why, "cancelled") then throw(why, 0) end
+  if result.verdict.code == judge.INTERRUPTED and not free and error.is(why, "cancelled") then
+    error.raise { kind = "cancelled", operation = spec.name, message = "interrupted; the formation is whole" }
+  end
   return result.verdict.code
 end
 

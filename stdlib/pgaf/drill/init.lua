@@ -242,6 +242,7 @@ function Drill:bring_back()
   self.timeline:mark("whole", nil, since)
   self.journal:undone(victim)
   self:keep_roles(formation)
+  self.result.roles.failed_over = self.result.roles.after
 end
 
 function Drill:keep_roles(formation)

@@ -21,7 +21,7 @@ end
 local function speed_lines(r, lines)
   local s = r.seconds or {}
   local function seconds(value) return value and ("%.2f s"):format(value) or "never" end
-  if r.seconds then
+  if r.seconds and not r.interrupted then
     lines[#lines + 1] = ("since the fault   promoted %s, writable %s, clients back %s, whole %s"):format(
       seconds(s.promoted), seconds(s.writable), seconds(s.first_ack), seconds(s.whole))
   end
@@ -69,8 +69,10 @@ end
 local function role_lines(r, lines)
   local before, after = r.roles and r.roles.before, r.roles and r.roles.after
   if not before then return end
-  lines[#lines + 1] = ("primary           %s%s%s"):format(before.primary, after and " -> " .. after.primary or "",
-    r.switched_back and " (switched back)" or "")
+  local path = { before.primary }
+  if r.roles.failed_over then path[2] = r.roles.failed_over.primary end
+  if after and after.primary ~= path[#path] then path[#path + 1] = after.primary end
+  lines[#lines + 1] = "primary           " .. table.concat(path, " -> ")
   if r.run then lines[#lines + 1] = ("run               %s"):format(r.run) end
 end
 

@@ -36,8 +36,9 @@ end
 ---@param text string
 ---@param node? string
 ---@param at? number default now
-function Timeline:note(source, text, node, at)
-  local entry = { at = at or time.now(), source = source, node = node, text = text }
+---@param mark? string
+function Timeline:note(source, text, node, at, mark)
+  local entry = { at = at or time.now(), source = source, node = node, text = text, mark = mark }
   local i = #self.entries + 1
   -- Nearly always the last place: event rows alone arrive late.
   while i > 1 and self.entries[i - 1].at > entry.at do i = i - 1 end
@@ -62,7 +63,7 @@ function Timeline:mark(name, node, at)
   if self.marks[name] then return end
   at = at or time.now()
   self.marks[name] = { at = at, node = node }
-  self:note("drill", MARK_TEXTS[name] or name, node, at)
+  self:note("drill", MARK_TEXTS[name] or name, node, at, name)
 end
 
 ---@param name string
@@ -83,20 +84,35 @@ function Timeline:expect(victim, baseline)
   end
 end
 
+-- A mark at the first sign of what the monitor decided. An event row that comes late may know an earlier one.
+local function sign(self, name, node, at)
+  local mark = self.marks[name]
+  if not mark or at >= mark.at then return self:mark(name, node, at) end
+  for i, entry in ipairs(self.entries) do
+    if entry.mark == name then
+      table.remove(self.entries, i)
+      break
+    end
+  end
+  self.marks[name] = nil
+  self:mark(name, node, at)
+end
+
 -- What the fault made the monitor decide: each is marked at its first sign, so that a state which was missed is
 -- covered by the next one.
 local function read_consequences(self, at, node, now, before)
-  if not self.marks.fault_sent or at < self.marks.fault_sent.at then return end
-  if before and now.goal ~= before.goal then self:mark("noticed", nil, at) end
+  local sent, start = self.marks.fault_sent, self.marks.start_sent
+  if not sent or at < sent.at then return end
+  local moved = not before or before.goal ~= now.goal
+  if moved then sign(self, "noticed", nil, at) end
   if node ~= self.victim then
-    local moved = not before or before.goal ~= now.goal
-    if moved and CHOSEN[now.goal] then self:mark("assigned", node, at) end
-    if WRITABLE[now.goal] then self:mark("presumed_gone", node, at) end
-    if self.marks.start_sent and now.reported == "primary" and now.goal == "primary" then
-      self:mark("synchronous", node, at)
+    if moved and CHOSEN[now.goal] then sign(self, "assigned", node, at) end
+    if WRITABLE[now.goal] then sign(self, "presumed_gone", node, at) end
+    if start and at > start.at and now.reported == "primary" and now.goal == "primary" then
+      sign(self, "synchronous", node, at)
     end
-  elseif self.marks.start_sent and now.reported == "secondary" and now.goal == "secondary" then
-    self:mark("rejoined", node, at)
+  elseif start and at > start.at and now.reported == "secondary" and now.goal == "secondary" then
+    sign(self, "rejoined", node, at)
   end
 end
 

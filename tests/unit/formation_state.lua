@@ -1,0 +1,121 @@
+local connect = require "pgaf.connect"
+local error = require "pgafrun.error"
+local state = require "pgaf.autofailover.state"
+local test = require "pgaf.test"
+local time = require "pgafrun.time"
+
+local lu = test.lu
+local T = {}
+
+local function node(name, reported, changes)
+  local made = {
+    nodeid = 1, name = name, reported = reported, goal = reported, running = true, health = 1, report_age = 0.5,
+    state_age = 100,
+  }
+  for key, value in pairs(changes or {}) do made[key] = value end
+  return made
+end
+
+local function formation(...)
+  return { id = "default", known = true, at = time.now(), nodes = { ... }, monitor_uptime = 1000 }
+end
+
+local function reasons(...) return table.concat(state.problems(formation(...), { "a", "b" }), "; ") end
+
+function T.test_primary_and_secondary_are_whole()
+  lu.assertEquals(reasons(node("a", "primary"), node("b", "secondary")), "")
+end
+
+function T.test_rows_of_the_dead_are_not_believed()
+  lu.assertStrContains(reasons(node("a", "primary", { report_age = 40 }), node("b", "secondary")), "heard of 40 s ago")
+end
+
+function T.test_each_reason_is_told()
+  lu.assertStrContains(reasons(node("a", "primary"), node("b", "secondary", { goal = "catchingup" })), "on its way")
+  lu.assertStrContains(reasons(node("a", "primary"), node("b", "secondary", { health = 0 })), "fails")
+  lu.assertStrContains(reasons(node("a", "primary"), node("b", "secondary", { running = false })), "does not run on b")
+  lu.assertStrContains(reasons(node("a", "primary"), node("b", "maintenance")), "b is maintenance")
+  lu.assertStrContains(reasons(node("a", "primary")), "b is in the inventory")
+  lu.assertStrContains(reasons(node("a", "primary"), node("b", "primary")), "more than one primary")
+  lu.assertStrContains(reasons(node("a", "secondary"), node("b", "secondary")), "no node is primary")
+  lu.assertStrContains(reasons(node("a", "single"), node("b", "secondary")), "a is single")
+end
+
+function T.test_an_unknown_formation_is_one_reason()
+  lu.assertEquals(#state.problems { id = "x", known = false, nodes = {} }, 1)
+end
+
+-- A connection that answers with what `rows` returns.
+local function fake(rows)
+  return {
+    query = function() return { rows = rows() } end, is_open = function() return true end, close = function() end,
+  }
+end
+
+local function row(name, reported, changes)
+  local made = node(name, reported, changes)
+  made.monitor_wall, made.monitor_uptime, made.last_event = 1000, 500, 7
+  return made
+end
+
+function T.test_reading_splits_formation_and_nodes()
+  local read = state.read(fake(function() return { row("a", "primary"), row("b", "secondary") } end), "default")
+  lu.assertEquals(#read.nodes, 2)
+  lu.assertEquals(read.last_event, 7)
+  lu.assertNil(read.nodes[1].monitor_uptime)
+  lu.assertAlmostEquals(read.clock_offset, read.at - 1000, 1e-6)
+  lu.assertEquals(state.primary(read).name, "a")
+end
+
+function T.test_whole_is_what_stays_whole()
+  local reads = 0
+  local connection = fake(function()
+    reads = reads + 1
+    local flaps = reads == 3
+    return { row("a", "primary"), row("b", "secondary", flaps and { health = 0 } or nil) }
+  end)
+  local _, since = state.wait_whole(function() return connection end, "default",
+    { timeout = 5, stable = 0.05, poll = 0.02 })
+  lu.assertTrue(reads >= 6, reads .. " reads")
+  lu.assertTrue(since <= time.now())
+end
+
+function T.test_waiting_ends_with_the_reasons()
+  local connection = fake(function() return { row("a", "primary"), row("b", "catchingup") } end)
+  local ok, problem = pcall(state.wait_whole, function() return connection end, "default",
+    { timeout = 0.1, poll = 0.02 })
+  lu.assertFalse(ok)
+  lu.assertTrue(error.is(problem, "timeout", "not-whole"))
+  lu.assertStrContains(problem.message, "b is catchingup")
+end
+
+function T.test_an_unreachable_monitor_is_waited_for()
+  local tries = 0
+  local connection = fake(function() return { row("a", "primary"), row("b", "secondary") } end)
+  state.wait_whole(function()
+    tries = tries + 1
+    if tries < 3 then error.raise { kind = "network", message = "no" } end
+    return connection
+  end, "default", { timeout = 5, stable = 0.01, poll = 0.01 })
+  lu.assertEquals(tries, 3)
+end
+
+function T.test_timers_are_in_seconds()
+  local timers = state.timers(fake(function()
+    return {
+      { name = "pgautofailover.health_check_period", setting = "5000", unit = "ms" },
+      { name = "pgautofailover.health_check_max_retries", setting = "2" },
+    }
+  end))
+  lu.assertEquals(timers.health_check_period, 5)
+  lu.assertEquals(timers.health_check_max_retries, 2)
+end
+
+function T.test_password_files_are_read_as_libpq_does()
+  local text = "# no\nh:1:other:x:no\n10.0.0.1:5432:pg_auto_failover:autoctl_node:a\\:b\\\\c\n"
+  lu.assertEquals(connect.find_password(text, "pg_auto_failover", "autoctl_node"), "a:b\\c")
+  lu.assertNil(connect.find_password(text, "pg_auto_failover", "nobody"))
+  lu.assertEquals(connect.find_password("*:*:*:r:p", "any", "r"), "p")
+end
+
+test.run("formation state", T)
