@@ -38,9 +38,7 @@ local tell = report.new { json = arguments.json }
 
 -- Nothing is touched before all of this is right.
 passwords.reveal(inventory, inventory.application.password, "application.password")
-place:check()
-formation:refuse_foreign()
-local _ <close> = place:lock "postgres_ha"
+local _ <close> = formation:claim "postgres_ha"
 
 local everywhere = play.everywhere
 local monitor = { formation.monitor.name }

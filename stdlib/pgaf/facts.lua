@@ -26,10 +26,11 @@ Facts.__index = Facts
 
 ---@param node pgaf.Node
 ---@param port integer PostgreSQL's: with the node's run folder the socket's name
+---@param become? string the command that becomes the cluster's owner, where the session is another user's
 ---@return pgaf.Facts
-function facts.new(node, port)
+function facts.new(node, port, become)
   return setmetatable({
-    node = node, port = port, wanted = {}, known = {}, generation = 0, turn = task.condition(),
+    node = node, port = port, become = become, wanted = {}, known = {}, generation = 0, turn = task.condition(),
   }, Facts)
 end
 
@@ -63,43 +64,52 @@ local function keys(list)
   return quote.sh_list(names)
 end
 
--- Each answer is one or more lines "KIND INDEX ...". PSQL runs as the cluster's owner, whoever the session is.
+-- Written for few processes: this script is what a second run consists of. Answers are lines "KIND ...", files' contents
+-- are read by the shell itself. PSQL runs as the cluster's owner, whoever the session is.
 local HEAD = [[
 export LC_ALL=C
-as=
-if [ "$(id -u)" = 0 ]; then
-  as='setpriv --reuid=postgres --regid=postgres --init-groups'
-fi
+contents() {
+  for file do
+    [ -f "$file" ] && [ -r "$file" ] || continue
+    echo "content $file"
+    while IFS= read -r line; do printf '= %s\n' "$line"; done <"$file"
+    [ -z "$line" ] || printf '~ %s\n' "$line"
+  done
+}
 ]]
 
-local function sql_script(list)
-  local lines = {}
+-- One psql for all databases: a database that is not there ends it, so the one that always is comes first.
+local function sql_script(list, become)
+  local function rank(request) return (request.database == "postgres" and "0 " or "1 ") .. request.database end
+  table.sort(list, function(a, b)
+    if a.database ~= b.database then return rank(a) < rank(b) end
+    return a[2] < b[2]
+  end)
+  local lines = {
+    'if [ -S "$PGHOST/.s.PGSQL.$PGPORT" ]; then',
+    ("%s psql -XAtq -d %s 2>/dev/null <<'END_OF_SQL' || :"):format(become or "", quote.sh(list[1].database)),
+  }
   for i, request in ipairs(list) do
-    local database = list[i - 1] and list[i - 1].database
-    if request.database ~= database then
-      if database then lines[#lines + 1] = "END_OF_SQL" end
-      lines[#lines + 1] = ("$as psql -XAtq -d %s 2>/dev/null <<'END_OF_SQL' || :"):format(
-        quote.sh(request.database))
+    if i > 1 and request.database ~= list[i - 1].database then
+      lines[#lines + 1] = "\\connect " .. request.database
     end
-    -- one line of JSON; encoded, because a text in it may hold anything
-    lines[#lines + 1] = ("select 'sql %d ' || translate(encode(convert_to((%s)::text, 'UTF8'), 'base64'), E'\\n', '');")
-      :format(request.index, request.query)
+    -- JSON on one line; encoded, because a text in it may hold anything
+    lines[#lines + 1] = ("select 'sql %d ' || translate(encode(convert_to((%s)::text, 'UTF8'), 'base64'), E'\\n', '');"
+      ):format(i, request.query)
   end
-  if #list > 0 then lines[#lines + 1] = "END_OF_SQL" end
-  return lines
+  lines[#lines + 1] = "END_OF_SQL"
+  lines[#lines + 1] = "fi"
+  return table.concat(lines, "\n")
 end
 
-local function script_for(kinds)
+local function script_for(kinds, become)
   local lines = { HEAD }
   local function add(format, ...) lines[#lines + 1] = format:format(...) end
   if #kinds.file > 0 then
     add("stat -c 'file %%F|0%%a|%%U|%%G|%%n' -- %s 2>/dev/null || :", keys(kinds.file))
-    add("sha256sum -- %s 2>/dev/null | sed 's/^/sum /' || :", keys(kinds.file))
+    add("echo sums; sha256sum -- %s 2>/dev/null || :; echo 'sums end'", keys(kinds.file))
   end
-  for i, request in ipairs(kinds.content) do
-    local path = quote.sh(request[2])
-    add("[ -f %s ] && printf 'content %d %%s\\n' \"$(base64 -w0 <%s)\" || :", path, i, path)
-  end
+  if #kinds.content > 0 then add("contents %s", keys(kinds.content)) end
   if #kinds.package > 0 then
     add("dpkg-query -W -f 'package ${db:Status-Status} ${Package} ${Version}\\n' %s 2>/dev/null || :",
       keys(kinds.package))
@@ -107,16 +117,7 @@ local function script_for(kinds)
   for i, request in ipairs(kinds.sh) do
     add("out=$( { %s\n} 2>/dev/null | base64 -w0 ) && printf 'sh %d %%s\\n' \"$out\" || :", request.script, i)
   end
-  for i, request in ipairs(kinds.sql) do request.index = i end
-  table.sort(kinds.sql, function(a, b)
-    if a.database ~= b.database then return a.database < b.database end
-    return a.index < b.index
-  end)
-  if #kinds.sql > 0 then
-    add("if [ -S \"$PGHOST/.s.PGSQL.$PGPORT\" ]; then")
-    for _, line in ipairs(sql_script(kinds.sql)) do lines[#lines + 1] = line end
-    add("fi")
-  end
+  if #kinds.sql > 0 then lines[#lines + 1] = sql_script(kinds.sql, become) end
   return table.concat(lines, "\n") .. "\n"
 end
 
@@ -130,15 +131,14 @@ function READ.file(answers, rest)
   answers.file[path] = { type = short, mode = ("%04o"):format(tonumber(mode, 8)), user = user, group = group }
 end
 
-function READ.sum(answers, rest)
-  local digest, path = rest:match("^\\?(%x+)%s+%*?(.*)$")
-  if answers.file[path] then answers.file[path].sha256 = digest end
+function READ.content(answers, path)
+  answers.reading = path
+  answers.content[path] = {}
 end
 
-function READ.content(answers, rest, kinds)
-  local index, encoded = rest:match("^(%d+) ?(.*)$")
-  answers.content[kinds.content[tonumber(index)][2]] = crypto.base64_decode(encoded)
-end
+-- A line of the file; "~" is the last one, without a line break.
+READ["="] = function(answers, line) table.insert(answers.content[answers.reading], line .. "\n") end
+READ["~"] = function(answers, line) table.insert(answers.content[answers.reading], line) end
 
 function READ.package(answers, rest)
   local status, name, version = rest:match("^(%S+) (%S+) (%S*)$")
@@ -152,11 +152,12 @@ end
 
 function READ.sql(answers, rest, kinds)
   local index, encoded = rest:match("^(%d+) ?(.*)$")
-  for _, request in ipairs(kinds.sql) do
-    if request.index == tonumber(index) then
-      answers.sql[request[2]] = json.decode(crypto.base64_decode(encoded))
-    end
-  end
+  answers.sql[kinds.sql[tonumber(index)][2]] = json.decode(crypto.base64_decode(encoded))
+end
+
+local function read_sum(answers, line)
+  local digest, path = line:match("^(%x+) [ *](.*)$")
+  if digest and answers.file[path] then answers.file[path].sha256 = digest end
 end
 
 local function parse(output, kinds)
@@ -164,12 +165,22 @@ local function parse(output, kinds)
   for kind, list in pairs(kinds) do
     for _, request in ipairs(list) do answers[kind][request[2]] = false end
   end
+  local sums = false
   for line in output:gmatch("[^\n]+") do
-    local kind, rest = line:match("^(%a+) (.*)$")
-    if not READ[kind] then
+    local kind, rest = line:match("^(%S+) ?(.*)$")
+    if kind == "sums" then
+      sums = rest == ""
+    elseif sums then
+      read_sum(answers, line)
+    elseif READ[kind] then
+      READ[kind](answers, rest, kinds)
+    else
       error.raise { kind = "protocol", operation = "facts", message = ("an answer nobody asked for: %s"):format(line) }
     end
-    READ[kind](answers, rest, kinds)
+  end
+  answers.reading = nil
+  for path, lines in pairs(answers.content) do
+    if lines then answers.content[path] = table.concat(lines) end
   end
   return answers
 end
@@ -178,7 +189,7 @@ local function ask(self, requests)
   local kinds = by_kind(requests)
   local answers
   if #kinds.file + #kinds.content + #kinds.package + #kinds.sh + #kinds.sql > 0 then
-    local result = self.node:run(script_for(kinds), {
+    local result = self.node:run(script_for(kinds, self.become), {
       user = "root", timeout = 60, env = { PGHOST = self.node:paths().run, PGPORT = tostring(self.port) },
     })
     answers = parse(result.stdout, kinds)

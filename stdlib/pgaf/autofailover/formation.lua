@@ -1,11 +1,14 @@
 -- A formation as plays see it: the monitor and the data nodes as targets, and what is known about them all together.
 
+local throw = error
 local error = require "pgafrun.error"
 local facts = require "pgaf.facts"
 local task = require "pgafrun.task"
 
 local MONITOR_DATABASE = "pg_auto_failover"
 local POLL_SECONDS = 0.05
+-- Quicker than su and runuser, which open a session.
+local BECOME = "setpriv --reuid=%s --regid=%s --init-groups"
 
 ---A monitor or data node, with what steps want of it at hand.
 ---@class pgaf.Member: pgaf.Target
@@ -34,7 +37,7 @@ local function member(self, entry, role)
   local node = self.provider:node(entry.name)
   local target = {
     name = entry.name, node = node, entry = entry, role = role, owner = self.owner, paths = node:paths(),
-    facts = facts.new(node, entry.port),
+    facts = facts.new(node, entry.port, self.root ~= self.owner and BECOME:format(self.owner, self.owner) or nil),
   }
   self.by_name[entry.name] = target
   self.targets[#self.targets + 1] = target
@@ -82,6 +85,22 @@ function Formation:refuse_foreign()
       #foreign == 1 and "exists" or "exist", #foreign == 1 and "ies" or "y", self.name),
     hint = "give the nodes of the inventory other names, or remove those instances yourself",
   }
+end
+
+---Looks whether all is right before anything is touched, and takes the right to change the formation.
+---@param what string who will
+---@return pgaf.provider.Lock
+function Formation:claim(what)
+  local lock
+  local ok, raised = pcall(function()
+    local group <close> = task.group { name = "before anything" }
+    group:spawn(function() self.provider:check() end)
+    group:spawn(function() self:refuse_foreign() end)
+    group:spawn(function() lock = self.provider:lock(what) end)
+  end)
+  if ok then return lock end
+  if lock then lock:close() end
+  throw(raised, 0)
 end
 
 ---Where a node's connections to others come from, for access rules.
@@ -156,7 +175,7 @@ function Formation:wait(seconds, judge, operation, hint)
   end)
   if ok then return end
   task.check()
-  if not error.is(raised, "timeout", "deadline") then _G.error(raised, 0) end
+  if not error.is(raised, "timeout", "deadline") then throw(raised, 0) end
   error.raise {
     kind = "timeout", operation = operation, retryable = true, hint = hint,
     message = ("not so after %g s: %s"):format(seconds, why),

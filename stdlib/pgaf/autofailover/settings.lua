@@ -15,18 +15,19 @@ local MEGABYTE = 1024 * 1024
 local NO_LIMIT = 1 << 50
 local RELOAD_SECONDS = 10
 
--- cgroup version 2, then 1.
-local MEMORY = {
-  "sh", "memory_limit", script = [[
-cat /sys/fs/cgroup/memory.max 2>/dev/null || cat /sys/fs/cgroup/memory/memory.limit_in_bytes]],
-}
+-- cgroup version 2, and 1.
+local LIMIT_FILES = { "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes" }
+local MEMORY = { { "content", LIMIT_FILES[1] }, { "content", LIMIT_FILES[2] } }
 
 ---Bytes that the node's container may use; nil without a limit.
 ---@param facts pgaf.Snapshot
 ---@return integer?
 function settings.memory_limit(facts)
-  local limit = math.tointeger(tonumber((facts.sh.memory_limit or ""):match("%d+")))
-  return limit and limit < NO_LIMIT and limit or nil
+  for _, path in ipairs(LIMIT_FILES) do
+    local limit = math.tointeger(tonumber((facts.content[path] or ""):match("%d+")))
+    if limit and limit < NO_LIMIT then return limit end
+  end
+  return nil
 end
 
 local function megabytes(bytes) return ("%dMB"):format(math.max(1, bytes // MEGABYTE)) end
@@ -172,12 +173,12 @@ function settings.files(formation)
   return function(target)
     local paths, owner = target.paths, formation.owner
     local is_monitor = target.role == "monitor"
-    target.facts:want { MEMORY }
+    target.facts:want(MEMORY)
     local resources = {
       file {
         path = paths.node_conf, user = owner,
         content = function()
-          local limit = settings.memory_limit(target.facts:fetch { MEMORY })
+          local limit = settings.memory_limit(target.facts:fetch(MEMORY))
           return settings.render(settings.values(formation, target, limit))
         end,
       },
