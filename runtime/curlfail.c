@@ -140,8 +140,12 @@ static const char *kind_in_context(CURL *easy, CURLcode result, int os_error, bo
   return kind_of(result);
 }
 
+static bool is_distrust(CURLcode result) {
+  return result == CURLE_PEER_FAILED_VERIFICATION || result == CURLE_SSL_PINNEDPUBKEYNOTMATCH;
+}
+
 void curlfail_set(failure_t *f, CURL *easy, CURLcode result, const char *what, const char *detail,
-                  bool got_reply) {
+                  const char *distrust, bool got_reply) {
   int os_error = os_error_of(easy, result);
   const char *kind = kind_in_context(easy, result, os_error, got_reply);
   char code[40], reason[CURL_ERROR_SIZE + 128];
@@ -152,7 +156,8 @@ void curlfail_set(failure_t *f, CURL *easy, CURLcode result, const char *what, c
   if (os_error && result == CURLE_COULDNT_CONNECT)
     snprintf(reason, sizeof reason, "%s%s", strerror(os_error), advice(os_error));
   else
-    snprintf(reason, sizeof reason, "%s", detail && *detail ? detail : curl_easy_strerror(result));
+    snprintf(reason, sizeof reason, "%s%s", detail && *detail ? detail : curl_easy_strerror(result),
+             is_distrust(result) ? distrust : "");
   failure_set(f, kind, code, "%s: %s", what, reason);
   f->retryable = (strcmp(kind, "network") == 0 && os_error != EACCES) || strcmp(kind, "timeout") == 0;
 }

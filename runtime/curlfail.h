@@ -11,9 +11,10 @@
 /* Fills f for a transfer that failed. kind and retryable follow from result and from the errno of the connection;
  * code is that errno's name ("EACCES", "ECONNREFUSED", ...) where there is one, else "curl N".
  * what: "GET https://host/path (unix socket /run/x)", already free of secrets (curlfail_url).
- * detail: curl's error buffer. got_reply: bytes of an answer had come. */
+ * detail: curl's error buffer. distrust: said where the server's certificate was refused (tls_distrust).
+ * got_reply: bytes of an answer had come. */
 void curlfail_set(failure_t *f, CURL *easy, CURLcode result, const char *what, const char *detail,
-                  bool got_reply);
+                  const char *distrust, bool got_reply);
 
 /* Copies url for people to read: without userinfo, and with the values of query parameters that carry secrets
  * (secret, password, token) starred. Truncates. */

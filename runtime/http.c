@@ -38,7 +38,8 @@ struct request {
   bool over_header;
   bool no_memory;
   http_response_t response;
-  char label[400]; /* method, url, socket: without secrets */
+  const char *distrust; /* see curlfail_set */
+  char label[400];      /* method, url, socket: without secrets */
   char detail[CURL_ERROR_SIZE];
 };
 
@@ -173,7 +174,7 @@ static void request_fail(request_t *r, CURLcode result) {
         r->label);
     f->retryable = false;
   } else
-    curlfail_set(f, r->easy, result, r->label, r->detail, status != 0);
+    curlfail_set(f, r->easy, result, r->label, r->detail, r->distrust, status != 0);
   if (r->op.mutates && r->sends) {
     f->outcome_unknown = true;
     f->retryable = false;
@@ -327,6 +328,7 @@ op_t *http_start(runtime_t *runtime, const http_options_t *o) {
   r->op.mutates = o->mutates;
   r->http = h;
   r->max_bytes = o->max_bytes;
+  r->distrust = tls_distrust(&o->tls);
   set_label(r, o);
   op_submit(&r->op);
   r->easy = h->idle_count ? h->idle[--h->idle_count] : curl_easy_init();

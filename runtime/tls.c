@@ -52,6 +52,13 @@ static bool set_identity(CURL *easy, const tls_options_t *tls, failure_t *f) {
   return true;
 }
 
+const char *tls_distrust(const tls_options_t *tls) {
+  if (tls->pinned)
+    return "; the server's certificate is not the pinned one: has it been replaced, or is it another server?";
+  if (tls->ca) return "; the server's certificate does not come from the given CA, or is another host's";
+  return "; the server's certificate does not come from a CA that this system trusts, or is another host's";
+}
+
 bool tls_apply(CURL *easy, const tls_options_t *tls, failure_t *f) {
   curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
   curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);

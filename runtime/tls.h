@@ -22,6 +22,9 @@ typedef struct tls_options {
  * certificate in it, or a key that is encrypted. */
 bool tls_apply(CURL *easy, const tls_options_t *tls, failure_t *f);
 
+/* What a refusal of the server's certificate means, given whom tls trusts; static text. */
+const char *tls_distrust(const tls_options_t *tls);
+
 /* "sha256//BASE64" of the public key of the first certificate in pem, as CURLOPT_PINNEDPUBLICKEY takes it. pin must have
  * TLS_PIN_SIZE bytes. False: pem holds no certificate. */
 #define TLS_PIN_SIZE 56

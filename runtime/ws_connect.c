@@ -122,7 +122,7 @@ void ws_tcp_connected(CURL *easy, CURLcode result) {
     begin_upgrade(ws);
     return;
   }
-  curlfail_set(&ws->connect->failure, easy, result, ws->label, ws->detail, false);
+  curlfail_set(&ws->connect->failure, easy, result, ws->label, ws->detail, ws->distrust, false);
   connect_complete(ws);
 }
 
@@ -182,6 +182,7 @@ op_t *ws_connect(runtime_t *runtime, const ws_options_t *o) {
   c->ws = ws;
   ws->connect = &c->op;
   ws->max_bytes = o->max_bytes;
+  ws->distrust = tls_distrust(&o->tls);
   ws->handshake_ms = o->timeout < 1e6 ? (uint64_t)(o->timeout * 1000) : 1000000000;
   set_label(ws, o);
   op_submit(&c->op);

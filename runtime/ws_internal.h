@@ -56,6 +56,7 @@ struct ws {
   /* the handshake */
   op_t *connect; /* pending, or NULL */
   uint64_t handshake_ms;
+  const char *distrust; /* see curlfail_set */
   bytes_t request;
   size_t request_sent;
   char accept[WS_ACCEPT_SIZE];

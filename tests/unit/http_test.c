@@ -11,67 +11,9 @@
 
 #include <cmocka.h>
 
-#include "runtime/http.h"
-#include "support/fake.h"
-#include "support/loop.h"
+#include "support/http_client.h"
 
 #define OK_EMPTY "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
-static runtime_t runtime;
-
-static int begin(void **state) {
-  loop_begin(&runtime);
-  return 0;
-}
-
-static int end(void **state) {
-  loop_end(&runtime);
-  return 0;
-}
-
-static http_options_t get(const fake_t *fake) {
-  return (http_options_t){
-      .url = "http://server/path",
-      .unix_socket = fake_path(fake),
-      .timeout = 20,
-      .connect_timeout = 10,
-      .max_bytes = 1 << 20,
-  };
-}
-
-static http_options_t get_tcp(const fake_t *fake, const char *scheme) {
-  static char url[64];
-  snprintf(url, sizeof url, "%s://127.0.0.1:%d/path", scheme, fake_port(fake));
-  return (http_options_t){.url = url, .timeout = 20, .connect_timeout = 10, .max_bytes = 1 << 20};
-}
-
-static op_t *perform(const http_options_t *options) {
-  op_t *op = http_start(&runtime, options);
-  assert_non_null(op);
-  loop_wait(&runtime, op);
-  return op;
-}
-
-/* Performs and releases; asserts that it went well with this status and body. */
-static void expect(const http_options_t *options, int status, const char *body) {
-  op_t *op = perform(options);
-  if (failure_is_set(&op->failure)) fail_msg("%s", op->failure.message);
-  const http_response_t *r = http_response(op);
-  assert_int_equal(r->status, status);
-  assert_int_equal(r->body_size, strlen(body));
-  if (*body) assert_memory_equal(r->body, body, r->body_size);
-  op_release(op);
-}
-
-static failure_t expect_failure(const http_options_t *options, const char *kind) {
-  op_t *op = perform(options);
-  assert_true(failure_is_set(&op->failure));
-  if (strcmp(op->failure.kind, kind) != 0)
-    fail_msg("kind %s, code %s: %s", op->failure.kind, op->failure.code, op->failure.message);
-  failure_t f = op->failure;
-  op_release(op);
-  return f;
-}
 
 static const char *header_of(const http_response_t *r, const char *name) {
   for (const char *at = r->headers; at < r->headers + r->headers_size;) {
@@ -80,12 +22,6 @@ static const char *header_of(const http_response_t *r, const char *name) {
     at = value + strlen(value) + 1;
   }
   return NULL;
-}
-
-/* Says arg to every request of every connection. */
-static void say(peer_t *peer, int number, void *arg) {
-  while (peer_request(peer))
-    if (!peer_say(peer, arg)) return;
 }
 
 /* Says arg to the first request, then closes. */
@@ -97,8 +33,8 @@ static void say_and_close(peer_t *peer, int number, void *arg) {
 
 static void gives_status_headers_and_body(void **state) {
   fake_t *fake = fake_unix(say, "HTTP/1.1 203 Fine\r\nX-Mixed-CASE:  a b \r\nContent-Length: 5\r\n\r\nhello");
-  http_options_t o = get(fake);
-  op_t *op = perform(&o);
+  http_options_t o = http_get(fake);
+  op_t *op = http_perform(&o);
   assert_false(failure_is_set(&op->failure));
   const http_response_t *r = http_response(op);
   assert_int_equal(r->status, 203);
@@ -113,8 +49,8 @@ static void gives_status_headers_and_body(void **state) {
 static void keeps_repeated_headers_apart_and_forgets_interim_answers(void **state) {
   fake_t *fake = fake_unix(say, "HTTP/1.1 100 Continue\r\nX-Interim: yes\r\n\r\n"
                                 "HTTP/1.1 200 OK\r\nA: 1\r\nA: 2\r\nContent-Length: 0\r\n\r\n");
-  http_options_t o = get(fake);
-  op_t *op = perform(&o);
+  http_options_t o = http_get(fake);
+  op_t *op = http_perform(&o);
   const http_response_t *r = http_response(op);
   assert_int_equal(r->status, 200);
   assert_null(header_of(r, "x-interim"));
@@ -130,8 +66,8 @@ static void slowly(peer_t *peer, int number, void *arg) {
 
 static void reads_an_answer_that_comes_byte_by_byte(void **state) {
   fake_t *fake = fake_unix(slowly, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789");
-  http_options_t o = get(fake);
-  expect(&o, 200, "0123456789");
+  http_options_t o = http_get(fake);
+  http_expect(&o, 200, "0123456789");
   fake_stop(fake);
 }
 
@@ -139,31 +75,31 @@ static void reads_chunks(void **state) {
   fake_t *fake =
       fake_unix(slowly,
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n");
-  http_options_t o = get(fake);
-  expect(&o, 200, "abcdefg");
+  http_options_t o = http_get(fake);
+  http_expect(&o, 200, "abcdefg");
   fake_stop(fake);
 }
 
 static void a_status_of_refusal_is_an_answer(void **state) {
   fake_t *fake = fake_unix(say, "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
-  http_options_t o = get(fake);
-  expect(&o, 503, "busy");
+  http_options_t o = http_get(fake);
+  http_expect(&o, 503, "busy");
   fake_stop(fake);
 }
 
 static void does_not_follow_a_redirect(void **state) {
   fake_t *fake = fake_unix(say, "HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n");
-  http_options_t o = get(fake);
-  expect(&o, 302, "");
+  http_options_t o = http_get(fake);
+  http_expect(&o, 302, "");
   assert_int_equal(fake_accepted(fake), 1);
   fake_stop(fake);
 }
 
 static void head_is_not_measured_by_the_length_it_reports(void **state) {
   fake_t *fake = fake_unix(say, "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n");
-  http_options_t o = get(fake);
+  http_options_t o = http_get(fake);
   o.method = "HEAD";
-  expect(&o, 200, "");
+  http_expect(&o, 200, "");
   fake_stop(fake);
 }
 
@@ -178,7 +114,7 @@ static void echo(peer_t *peer, int number, void *arg) {
 }
 
 static char *sent_by(http_options_t *options) {
-  op_t *op = perform(options);
+  op_t *op = http_perform(options);
   if (failure_is_set(&op->failure)) fail_msg("%s", op->failure.message);
   char *text = strndup(http_response(op)->body, http_response(op)->body_size);
   op_release(op);
@@ -187,7 +123,7 @@ static char *sent_by(http_options_t *options) {
 
 static void sends_method_headers_and_body_as_given(void **state) {
   fake_t *fake = fake_unix(echo, NULL);
-  http_options_t o = get(fake);
+  http_options_t o = http_get(fake);
   http_header_t headers[] = {{"Content-Type", "application/json"}, {"X-Empty", ""}};
   o.method = "PATCH";
   o.headers = headers;
@@ -208,7 +144,7 @@ static void sends_method_headers_and_body_as_given(void **state) {
 
 static void an_empty_post_says_its_length_and_makes_up_no_type(void **state) {
   fake_t *fake = fake_unix(echo, NULL);
-  http_options_t o = get(fake);
+  http_options_t o = http_get(fake);
   o.method = "POST";
   char *text = sent_by(&o);
   assert_non_null(strstr(text, "\r\nContent-Length: 0\r\n"));
@@ -224,11 +160,11 @@ static void an_empty_post_says_its_length_and_makes_up_no_type(void **state) {
 
 static void a_body_may_hold_any_bytes(void **state) {
   fake_t *fake = fake_unix(echo, NULL);
-  http_options_t o = get(fake);
+  http_options_t o = http_get(fake);
   o.method = "PUT";
   o.body = "\0\r\n\0\377";
   o.body_size = 5;
-  op_t *op = perform(&o);
+  op_t *op = http_perform(&o);
   const http_response_t *r = http_response(op);
   assert_memory_equal(r->body + r->body_size - 5, "\0\r\n\0\377", 5);
   op_release(op);
@@ -239,7 +175,7 @@ static void a_body_may_hold_any_bytes(void **state) {
 static void a_request_inherits_nothing_from_the_one_before(void **state) {
   fake_t *fake = fake_unix(echo, NULL);
   http_header_t headers[] = {{"X-Secret", "s3cret"}};
-  http_options_t first = get(fake), second = get(fake);
+  http_options_t first = http_get(fake), second = http_get(fake);
   first.method = "POST";
   first.body = "body";
   first.body_size = 4;
@@ -258,19 +194,19 @@ static void a_request_inherits_nothing_from_the_one_before(void **state) {
 
 static void keeps_a_connection(void **state) {
   fake_t *fake = fake_unix(say, OK_EMPTY);
-  http_options_t o = get(fake);
-  for (int i = 0; i < 5; i++) expect(&o, 200, "");
+  http_options_t o = http_get(fake);
+  for (int i = 0; i < 5; i++) http_expect(&o, 200, "");
   assert_int_equal(fake_accepted(fake), 1);
   fake_stop(fake);
 }
 
 static void many_at_a_time(void **state) {
   fake_t *fake = fake_unix(echo, NULL);
-  http_options_t o = get(fake);
+  http_options_t o = http_get(fake);
   op_t *ops[40];
-  for (int i = 0; i < 40; i++) assert_non_null(ops[i] = http_start(&runtime, &o));
+  for (int i = 0; i < 40; i++) assert_non_null(ops[i] = http_start(&client, &o));
   for (int i = 0; i < 40; i++) {
-    loop_wait(&runtime, ops[i]);
+    loop_wait(&client, ops[i]);
     assert_false(failure_is_set(&ops[i]->failure));
     assert_int_equal(http_response(ops[i])->status, 200);
     op_release(ops[i]);
@@ -290,9 +226,9 @@ static void die_on_the_second(peer_t *peer, int number, void *arg) {
 static void a_read_is_sent_again_when_a_kept_connection_dies(void **state) {
   int requests = 0;
   fake_t *fake = fake_tcp(die_on_the_second, &requests);
-  http_options_t o = get_tcp(fake, "http");
-  expect(&o, 200, "");
-  expect(&o, 200, "");
+  http_options_t o = http_get_tcp(fake, "http");
+  http_expect(&o, 200, "");
+  http_expect(&o, 200, "");
   fake_stop(fake);
   assert_int_equal(requests, 3);
 }
@@ -300,11 +236,11 @@ static void a_read_is_sent_again_when_a_kept_connection_dies(void **state) {
 static void a_mutation_is_never_sent_again(void **state) {
   int requests = 0;
   fake_t *fake = fake_tcp(die_on_the_second, &requests);
-  http_options_t o = get_tcp(fake, "http");
-  expect(&o, 200, "");
+  http_options_t o = http_get_tcp(fake, "http");
+  http_expect(&o, 200, "");
   o.method = "POST";
   o.mutates = true;
-  failure_t f = expect_failure(&o, "network");
+  failure_t f = http_expect_failure(&o, "network");
   assert_true(f.outcome_unknown);
   assert_false(f.retryable);
   fake_stop(fake);
@@ -314,11 +250,11 @@ static void a_mutation_is_never_sent_again(void **state) {
 static void a_mutation_over_a_unix_socket_uses_no_old_connection(void **state) {
   int requests = 0;
   fake_t *fake = fake_unix(die_on_the_second, &requests);
-  http_options_t o = get(fake);
-  expect(&o, 200, "");
+  http_options_t o = http_get(fake);
+  http_expect(&o, 200, "");
   o.method = "POST";
   o.mutates = true;
-  expect(&o, 200, "");
+  http_expect(&o, 200, "");
   assert_int_equal(fake_accepted(fake), 2);
   fake_stop(fake);
 }
@@ -333,8 +269,8 @@ static void reset_in_the_body(peer_t *peer, int number, void *arg) {
 
 static void a_reset_in_the_body_is_a_network_failure(void **state) {
   fake_t *fake = fake_tcp(reset_in_the_body, NULL);
-  http_options_t o = get_tcp(fake, "http");
-  failure_t f = expect_failure(&o, "network");
+  http_options_t o = http_get_tcp(fake, "http");
+  failure_t f = http_expect_failure(&o, "network");
   assert_true(f.retryable);
   assert_false(f.outcome_unknown);
   fake_stop(fake);
@@ -342,18 +278,18 @@ static void a_reset_in_the_body_is_a_network_failure(void **state) {
 
 static void a_short_body_is_a_network_failure(void **state) {
   fake_t *fake = fake_unix(say_and_close, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
-  http_options_t o = get(fake);
-  failure_t f = expect_failure(&o, "network");
+  http_options_t o = http_get(fake);
+  failure_t f = http_expect_failure(&o, "network");
   assert_true(f.retryable);
   fake_stop(fake);
 }
 
 static void no_answer_to_a_mutation_leaves_the_outcome_unknown(void **state) {
   fake_t *fake = fake_unix(say_and_close, "");
-  http_options_t o = get(fake);
+  http_options_t o = http_get(fake);
   o.method = "POST";
   o.mutates = true;
-  failure_t f = expect_failure(&o, "network");
+  failure_t f = http_expect_failure(&o, "network");
   assert_true(f.outcome_unknown);
   assert_false(f.retryable);
   assert_int_equal(fake_accepted(fake), 1);
@@ -370,8 +306,8 @@ static void garbage_is_a_protocol_failure(void **state) {
   };
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
     fake_t *fake = fake_unix(say_and_close, (void *)texts[i]);
-    http_options_t o = get(fake);
-    failure_t f = expect_failure(&o, "protocol");
+    http_options_t o = http_get(fake);
+    failure_t f = http_expect_failure(&o, "protocol");
     assert_non_null(strstr(f.message, "GET http://server/path"));
     fake_stop(fake);
   }
@@ -386,13 +322,13 @@ static void stall(peer_t *peer, int number, void *arg) {
 
 static void a_stall_is_a_timeout(void **state) {
   fake_t *fake = fake_unix(stall, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf");
-  http_options_t o = get(fake);
+  http_options_t o = http_get(fake);
   o.timeout = 0.1;
-  failure_t f = expect_failure(&o, "timeout");
+  failure_t f = http_expect_failure(&o, "timeout");
   assert_true(f.retryable);
   o.method = "PUT";
   o.mutates = true;
-  f = expect_failure(&o, "timeout");
+  f = http_expect_failure(&o, "timeout");
   assert_false(f.retryable);
   assert_true(f.outcome_unknown);
   fake_stop(fake);
@@ -407,16 +343,16 @@ static void endless(peer_t *peer, int number, void *arg) {
 
 static void a_body_beyond_the_limit_is_refused(void **state) {
   fake_t *fake = fake_unix(endless, NULL);
-  http_options_t o = get(fake);
-  failure_t f = expect_failure(&o, "limit");
+  http_options_t o = http_get(fake);
+  failure_t f = http_expect_failure(&o, "limit");
   assert_false(f.retryable);
   fake_stop(fake);
 }
 
 static void a_length_beyond_the_limit_is_refused_at_once(void **state) {
   fake_t *fake = fake_unix(stall, "HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n.");
-  http_options_t o = get(fake);
-  expect_failure(&o, "limit");
+  http_options_t o = http_get(fake);
+  http_expect_failure(&o, "limit");
   fake_stop(fake);
 }
 
@@ -429,8 +365,8 @@ static void endless_header(peer_t *peer, int number, void *arg) {
 
 static void an_endless_header_is_refused(void **state) {
   fake_t *fake = fake_unix(endless_header, NULL);
-  http_options_t o = get(fake);
-  expect_failure(&o, "limit");
+  http_options_t o = http_get(fake);
+  http_expect_failure(&o, "limit");
   fake_stop(fake);
 }
 
@@ -438,9 +374,9 @@ static void an_endless_header_is_refused(void **state) {
 
 static void names_the_reason_why_a_socket_cannot_be_opened(void **state) {
   fake_t *fake = fake_unix(say, OK_EMPTY);
-  http_options_t o = get(fake);
+  http_options_t o = http_get(fake);
   o.unix_socket = "/tmp/pgafrun-no-such-socket";
-  failure_t f = expect_failure(&o, "network");
+  failure_t f = http_expect_failure(&o, "network");
   assert_string_equal(f.code, "ENOENT");
   assert_true(f.retryable);
   assert_non_null(strstr(f.message, "/tmp/pgafrun-no-such-socket"));
@@ -451,7 +387,7 @@ static void names_the_reason_why_a_socket_cannot_be_opened(void **state) {
     assert_int_equal(seteuid(65534), 0);
   else
     assert_int_equal(chmod(fake_path(fake), 0), 0);
-  op_t *op = perform(&o);
+  op_t *op = http_perform(&o);
   if (root) assert_int_equal(seteuid(0), 0);
   assert_string_equal(op->failure.kind, "network");
   assert_string_equal(op->failure.code, "EACCES");
@@ -464,7 +400,7 @@ static void names_the_reason_why_a_socket_cannot_be_opened(void **state) {
   assert_int_equal(rename(path, away), 0);
   fake_stop(fake); /* leaves the renamed socket, with nobody behind it */
   o.unix_socket = away;
-  f = expect_failure(&o, "network");
+  f = http_expect_failure(&o, "network");
   assert_string_equal(f.code, "ECONNREFUSED");
   unlink(away);
   *strrchr(away, '/') = 0;
@@ -478,7 +414,7 @@ static void tells_nothing_secret(void **state) {
       .timeout = 1,
       .connect_timeout = 1,
   };
-  failure_t f = expect_failure(&o, "network");
+  failure_t f = http_expect_failure(&o, "network");
   assert_null(strstr(f.message, "hunter2"));
   assert_null(strstr(f.message, "user"));
   assert_non_null(strstr(f.message, "GET http://server/ws?secret=***&b=2&token=***#x"));
@@ -486,7 +422,7 @@ static void tells_nothing_secret(void **state) {
 
 static void a_malformed_url_is_a_failure_of_data(void **state) {
   http_options_t o = {.url = "http://[::1/", .timeout = 1, .connect_timeout = 1, .max_bytes = 1};
-  failure_t f = expect_failure(&o, "data");
+  failure_t f = http_expect_failure(&o, "data");
   assert_false(f.retryable);
 }
 
@@ -501,10 +437,10 @@ static void count_until_eof(peer_t *peer, int number, void *arg) {
 static void cancel_closes_the_connection_at_once(void **state) {
   int closed = 0;
   fake_t *fake = fake_unix(count_until_eof, &closed);
-  http_options_t o = get(fake);
-  op_t *op = http_start(&runtime, &o);
-  while (fake_accepted(fake) == 0) loop_run_for(&runtime, 5);
-  loop_run_for(&runtime, 20);
+  http_options_t o = http_get(fake);
+  op_t *op = http_start(&client, &o);
+  while (fake_accepted(fake) == 0) loop_run_for(&client, 5);
+  loop_run_for(&client, 20);
   op_release(op); /* also frees it: the leak checker watches */
   for (int i = 0; i < 200 && !__atomic_load_n(&closed, __ATOMIC_SEQ_CST); i++) usleep(10000);
   assert_int_equal(__atomic_load_n(&closed, __ATOMIC_SEQ_CST), 1);
@@ -513,135 +449,25 @@ static void cancel_closes_the_connection_at_once(void **state) {
 
 static void cancel_before_the_first_turn_of_the_loop(void **state) {
   fake_t *fake = fake_unix(say, OK_EMPTY);
-  http_options_t o = get(fake);
-  op_release(http_start(&runtime, &o));
-  expect(&o, 200, "");
+  http_options_t o = http_get(fake);
+  op_release(http_start(&client, &o));
+  http_expect(&o, 200, "");
   fake_stop(fake);
 }
 
 static void the_runtimes_end_fails_what_is_under_way(void **state) {
   fake_t *fake = fake_unix(stall, "");
-  http_options_t o = get(fake);
-  op_t *op = http_start(&runtime, &o);
-  loop_run_for(&runtime, 20);
-  http_free(&runtime);
+  http_options_t o = http_get(fake);
+  op_t *op = http_start(&client, &o);
+  loop_run_for(&client, 20);
+  http_free(&client);
   assert_true(op_is_done(op));
   assert_string_equal(op->failure.kind, "closed");
   op_release(op);
   fake_stop(fake);
 }
 
-/* --- TLS --- */
-
-typedef struct identity {
-  char *cert, *key;
-} identity_t;
-
-static identity_t server, other;
-
-static int make_identities(void **state) {
-  make_certificate("localhost", &server.cert, &server.key);
-  make_certificate("localhost", &other.cert, &other.key);
-  return 0;
-}
-
-static int free_identities(void **state) {
-  free(server.cert);
-  free(server.key);
-  free(other.cert);
-  free(other.key);
-  return 0;
-}
-
-static void an_unknown_certificate_is_refused(void **state) {
-  fake_t *fake = fake_tls(server.cert, server.key, NULL, say, OK_EMPTY);
-  http_options_t o = get_tcp(fake, "https");
-  failure_t f = expect_failure(&o, "tls");
-  assert_false(f.retryable);
-  assert_false(f.outcome_unknown);
-  fake_stop(fake);
-}
-
-static void a_pinned_certificate_is_accepted_whatever_the_host_is_called(void **state) {
-  fake_t *fake = fake_tls(server.cert, server.key, NULL, say, OK_EMPTY);
-  http_options_t o = get_tcp(fake, "https");
-  o.tls.pinned = server.cert;
-  expect(&o, 200, "");
-  fake_stop(fake);
-}
-
-static void another_certificate_than_the_pinned_is_refused(void **state) {
-  fake_t *fake = fake_tls(server.cert, server.key, NULL, say, OK_EMPTY);
-  http_options_t o = get_tcp(fake, "https");
-  o.tls.pinned = other.cert;
-  expect_failure(&o, "tls");
-  fake_stop(fake);
-}
-
-/* A connection that one request may use is not open to another that trusts somebody else. */
-static void a_kept_connection_is_not_lent_to_other_trust(void **state) {
-  fake_t *fake = fake_tls(server.cert, server.key, NULL, say, OK_EMPTY);
-  http_options_t o = get_tcp(fake, "https");
-  o.tls.pinned = server.cert;
-  expect(&o, 200, "");
-  o.tls.pinned = NULL;
-  expect_failure(&o, "tls");
-  o.tls.pinned = other.cert;
-  expect_failure(&o, "tls");
-  fake_stop(fake);
-}
-
-static void a_trusted_ca_does_not_excuse_another_host_name(void **state) {
-  fake_t *fake = fake_tls(server.cert, server.key, NULL, say, OK_EMPTY);
-  http_options_t o = get_tcp(fake, "https"); /* 127.0.0.1, not localhost */
-  o.tls.ca = server.cert;
-  expect_failure(&o, "tls");
-  char url[64];
-  snprintf(url, sizeof url, "https://localhost:%d/", fake_port(fake));
-  o.url = url;
-  expect(&o, 200, "");
-  fake_stop(fake);
-}
-
-static void a_client_certificate_is_given_when_there_is_one(void **state) {
-  fake_t *fake = fake_tls(server.cert, server.key, other.cert, say, OK_EMPTY);
-  http_options_t o = get_tcp(fake, "https");
-  o.tls.pinned = server.cert;
-  failure_t f = expect_failure(&o, "tls");
-  assert_false(f.retryable);
-  o.tls.cert = other.cert;
-  o.tls.key = server.key; /* not this certificate's */
-  expect_failure(&o, "tls");
-  o.tls.key = other.key;
-  expect(&o, 200, "");
-  /* neither a kept connection nor a resumed session lends this identity to others */
-  o.tls.cert = o.tls.key = NULL;
-  expect_failure(&o, "tls");
-  fake_stop(fake);
-}
-
-static void an_encrypted_key_is_refused_before_anything_is_sent(void **state) {
-  fake_t *fake = fake_tls(server.cert, server.key, other.cert, say, OK_EMPTY);
-  http_options_t o = get_tcp(fake, "https");
-  char *key = encrypt_key(other.key);
-  o.tls.pinned = server.cert;
-  o.tls.cert = other.cert;
-  o.tls.key = key;
-  op_t *op = http_start(&runtime, &o);
-  assert_true(op_is_done(op));
-  assert_string_equal(op->failure.kind, "tls");
-  assert_string_equal(op->failure.code, "encrypted key");
-  op_release(op);
-  o.tls.pinned = "no certificate";
-  op = http_start(&runtime, &o);
-  assert_string_equal(op->failure.code, "bad certificate");
-  op_release(op);
-  assert_int_equal(fake_accepted(fake), 0);
-  free(key);
-  fake_stop(fake);
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, client_begin, client_end)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
@@ -675,13 +501,6 @@ int main(void) {
       TEST(cancel_closes_the_connection_at_once),
       TEST(cancel_before_the_first_turn_of_the_loop),
       TEST(the_runtimes_end_fails_what_is_under_way),
-      TEST(an_unknown_certificate_is_refused),
-      TEST(a_pinned_certificate_is_accepted_whatever_the_host_is_called),
-      TEST(another_certificate_than_the_pinned_is_refused),
-      TEST(a_kept_connection_is_not_lent_to_other_trust),
-      TEST(a_trusted_ca_does_not_excuse_another_host_name),
-      TEST(a_client_certificate_is_given_when_there_is_one),
-      TEST(an_encrypted_key_is_refused_before_anything_is_sent),
   };
-  return cmocka_run_group_tests(tests, make_identities, free_identities);
+  return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* ws_test.c - websockets against servers that misbehave. */
+/* ws_test.c - open websockets against servers that misbehave. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,55 +11,11 @@
 
 #include <cmocka.h>
 
-#include "runtime/ws.h"
-#include "support/loop.h"
-#include "support/ws_fake.h"
-
-static runtime_t runtime;
-
-static int begin(void **state) {
-  loop_begin(&runtime);
-  return 0;
-}
-
-static int end(void **state) {
-  loop_end(&runtime);
-  return 0;
-}
-
-static ws_options_t options_for(const fake_t *fake) {
-  return (ws_options_t){.url = "ws://server/socket?secret=hunter2",
-                        .unix_socket = fake_path(fake),
-                        .timeout = 10,
-                        .max_bytes = 64 << 20};
-}
-
-static ws_t *open_with(const ws_options_t *options) {
-  op_t *op = ws_connect(&runtime, options);
-  assert_non_null(op);
-  loop_wait(&runtime, op);
-  if (failure_is_set(&op->failure)) fail_msg("%s", op->failure.message);
-  ws_t *ws = ws_connected(op);
-  op_release(op);
-  return ws;
-}
+#include "support/ws_client.h"
 
 static ws_t *open_ws(const fake_t *fake) {
-  ws_options_t options = options_for(fake);
-  return open_with(&options);
-}
-
-static failure_t refused(const ws_options_t *options, const char *kind) {
-  op_t *op = ws_connect(&runtime, options);
-  assert_non_null(op);
-  loop_wait(&runtime, op);
-  assert_true(failure_is_set(&op->failure));
-  if (strcmp(op->failure.kind, kind) != 0)
-    fail_msg("kind %s, code %s: %s", op->failure.kind, op->failure.code, op->failure.message);
-  failure_t f = op->failure;
-  op_release(op);
-  assert_null(strstr(f.message, "hunter2"));
-  return f;
+  ws_options_t options = ws_options_for(fake);
+  return ws_open_with(&options);
 }
 
 /* Receives one message and compares it; type "closed", "eof", "reset" for the end. */
@@ -67,7 +23,7 @@ static void expect(ws_t *ws, const char *type, const void *data, size_t size) {
   op_t *op = ws_recv(ws);
   const char *got;
   size_t got_size;
-  loop_wait(&runtime, op);
+  loop_wait(&client, op);
   if (failure_is_set(&op->failure)) fail_msg("%s", op->failure.message);
   assert_string_equal(ws_peek(op, &got, &got_size), type);
   assert_int_equal(got_size, size);
@@ -81,7 +37,7 @@ static void expect(ws_t *ws, const char *type, const void *data, size_t size) {
 
 static failure_t expect_failure(ws_t *ws, const char *kind) {
   op_t *op = ws_recv(ws);
-  loop_wait(&runtime, op);
+  loop_wait(&client, op);
   assert_true(failure_is_set(&op->failure));
   if (strcmp(op->failure.kind, kind) != 0) fail_msg("kind %s: %s", op->failure.kind, op->failure.message);
   failure_t f = op->failure;
@@ -91,143 +47,9 @@ static failure_t expect_failure(ws_t *ws, const char *kind) {
 
 static void send_well(ws_t *ws, const void *data, size_t size, bool text) {
   op_t *op = ws_send(ws, data, size, text);
-  loop_wait(&runtime, op);
+  loop_wait(&client, op);
   if (failure_is_set(&op->failure)) fail_msg("%s", op->failure.message);
   op_release(op);
-}
-
-/* --- the handshake --- */
-
-static void say_to_request(peer_t *peer, int number, void *arg) {
-  if (peer_request(peer)) peer_say(peer, arg);
-}
-
-static void a_refusal_tells_status_and_body(void **state) {
-  fake_t *fake = fake_unix(say_to_request, "HTTP/1.1 403 Forbidden\r\nContent-Length: 29\r\n\r\n"
-                                           "{\"error\":\"Requestor\nmismatch\"}");
-  ws_options_t o = options_for(fake);
-  failure_t f = refused(&o, "protocol");
-  assert_string_equal(f.code, "403");
-  assert_non_null(strstr(f.message, "403 Forbidden: {\"error\":\"Requestor mismatch\""));
-  assert_false(f.retryable);
-  fake_stop(fake);
-}
-
-static void a_refusal_in_chunks_tells_its_body(void **state) {
-  fake_t *fake = fake_unix(say_to_request, "HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n"
-                                           "4\r\nwait\r\n6\r\n a bit\r\n0\r\n\r\n");
-  ws_options_t o = options_for(fake);
-  failure_t f = refused(&o, "protocol");
-  assert_string_equal(f.code, "503");
-  assert_non_null(strstr(f.message, "Busy: wait a bit"));
-  assert_true(f.retryable);
-  fake_stop(fake);
-}
-
-static void say_and_stall(peer_t *peer, int number, void *arg) {
-  if (peer_request(peer)) peer_say(peer, arg);
-  peer_stall(peer);
-}
-
-static void a_refusal_whose_body_stalls_is_still_a_refusal(void **state) {
-  fake_t *fake = fake_unix(say_and_stall, "HTTP/1.1 404 Not Found\r\nContent-Length: 100\r\n\r\nhalf");
-  ws_options_t o = options_for(fake);
-  o.timeout = 0.1;
-  failure_t f = refused(&o, "protocol");
-  assert_string_equal(f.code, "404");
-  fake_stop(fake);
-}
-
-static void what_is_no_handshake_is_a_protocol_failure(void **state) {
-  const char *const texts[] = {
-      "SSH-2.0-OpenSSH_9.2\r\n",
-      "\1\2\3",
-      "HTTP/1.1 1x1 What\r\n\r\n",
-      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
-      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-      "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
-  };
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    fake_t *fake =
-        fake_unix(say_and_stall, (void *)texts[i]); /* judged at once, not at the end or by the clock */
-    ws_options_t o = options_for(fake);
-    failure_t f = refused(&o, "protocol");
-    assert_string_equal(f.code, "bad handshake");
-    fake_stop(fake);
-  }
-}
-
-static void endless_header(peer_t *peer, int number, void *arg) {
-  if (!peer_request(peer)) return;
-  peer_say(peer, "HTTP/1.1 101 Switching Protocols\r\n");
-  while (peer_say(peer, "X-More: 0123456789012345678901234567890123456789\r\n")) {}
-}
-
-static void an_endless_header_is_refused(void **state) {
-  fake_t *fake = fake_unix(endless_header, NULL);
-  ws_options_t o = options_for(fake);
-  refused(&o, "protocol");
-  fake_stop(fake);
-}
-
-static void an_end_during_the_handshake_is_a_network_failure(void **state) {
-  const char *const texts[] = {"", "HTTP/1.1 101 Switch"};
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    fake_t *fake = fake_unix(say_to_request, (void *)texts[i]);
-    ws_options_t o = options_for(fake);
-    failure_t f = refused(&o, "network");
-    assert_true(f.retryable);
-    fake_stop(fake);
-  }
-}
-
-static void a_stall_in_the_handshake_is_a_timeout(void **state) {
-  const char *const texts[] = {"", "HTTP/1.1 101 Switch"};
-  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-    fake_t *fake = fake_unix(say_and_stall, (void *)texts[i]);
-    ws_options_t o = options_for(fake);
-    o.timeout = 0.1;
-    refused(&o, "timeout");
-    fake_stop(fake);
-  }
-}
-
-static void names_the_reason_why_a_socket_cannot_be_opened(void **state) {
-  ws_options_t o = {
-      .url = "ws://server/", .unix_socket = "/tmp/pgafrun-no-such-socket", .timeout = 1, .max_bytes = 1};
-  failure_t f = refused(&o, "network");
-  assert_string_equal(f.code, "ENOENT");
-}
-
-static void urls_that_cannot_be_asked_for_are_failures_of_data(void **state) {
-  const char *const urls[] = {"ws://user:hunter2@server/", "ws://[::1/", "ws://server:99999/"};
-  for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
-    ws_options_t o = {.url = urls[i], .timeout = 1, .max_bytes = 1};
-    refused(&o, "data");
-  }
-}
-
-static void keep_request(peer_t *peer, int number, void *arg) {
-  if (!ws_fake_upgrade(peer)) return;
-  memcpy(arg, peer->text, peer->size + 1);
-  peer_stall(peer);
-}
-
-static void the_request_is_a_plain_upgrade(void **state) {
-  static char text[70000];
-  fake_t *fake = fake_unix(keep_request, text);
-  ws_options_t o = options_for(fake);
-  http_header_t header = {"X-Extra", "yes"};
-  o.headers = &header;
-  o.header_count = 1;
-  ws_close(open_with(&o));
-  fake_stop(fake);
-  assert_memory_equal(text, "GET /socket?secret=hunter2 HTTP/1.1\r\nHost: server\r\n", 51);
-  assert_non_null(strstr(text, "\r\nX-Extra: yes\r\n"));
-  assert_non_null(strstr(text, "\r\nSec-WebSocket-Version: 13\r\n"));
-  assert_null(strcasestr(text, "\r\nOrigin:"));
-  assert_null(strcasestr(text, "Extensions"));
 }
 
 /* --- receiving --- */
@@ -309,7 +131,7 @@ static void a_close_frame_ends_the_stream_after_what_came_before(void **state) {
   add_frame(&s, WS_CLOSE, true, "\003\350bye");
   fake_t *fake = fake_unix(play, &s);
   ws_t *ws = open_ws(fake);
-  loop_run_for(&runtime, 20);
+  loop_run_for(&client, 20);
   expect(ws, "binary", "last", 4);
   expect(ws, "closed", NULL, 0);
   ws_close(ws);
@@ -332,7 +154,7 @@ static void a_reset_is_told_from_an_end_of_file(void **state) {
   char url[64];
   snprintf(url, sizeof url, "ws://127.0.0.1:%d/", fake_port(fake));
   ws_options_t o = {.url = url, .timeout = 10, .max_bytes = 1000};
-  ws_t *ws = open_with(&o);
+  ws_t *ws = ws_open_with(&o);
   expect(ws, "binary", "before", 6);
   expect(ws, "reset", NULL, 0);
   ws_close(ws);
@@ -388,17 +210,17 @@ static void messages_that_nobody_reads_are_limited(void **state) {
   for (int i = 0; i < 2; i++) {
     size_t size = i ? 1000 : 0; /* empty ones cost memory too */
     fake_t *fake = fake_unix(flood, &size);
-    ws_options_t o = options_for(fake);
+    ws_options_t o = ws_options_for(fake);
     o.max_bytes = 10240;
-    ws_t *ws = open_with(&o);
-    loop_run_for(&runtime, 50);
+    ws_t *ws = ws_open_with(&o);
+    loop_run_for(&client, 50);
     int n = 0;
     op_t *op;
     for (;; n++) {
       const char *data;
       size_t got;
       op = ws_recv(ws);
-      loop_wait(&runtime, op);
+      loop_wait(&client, op);
       if (failure_is_set(&op->failure)) break;
       assert_string_equal(ws_peek(op, &data, &got), "binary");
       ws_drop(op);
@@ -425,14 +247,14 @@ static void pour(peer_t *peer, int number, void *arg) {
 
 static void reads_much(void **state) {
   fake_t *fake = fake_unix(pour, NULL);
-  ws_options_t o = options_for(fake);
+  ws_options_t o = ws_options_for(fake);
   o.max_bytes = 256 << 20;
-  ws_t *ws = open_with(&o);
+  ws_t *ws = ws_open_with(&o);
   for (int i = 0; i < 2048; i++) {
     op_t *op = ws_recv(ws);
     const char *data;
     size_t size;
-    loop_wait(&runtime, op);
+    loop_wait(&client, op);
     assert_string_equal(ws_peek(op, &data, &size), "binary");
     assert_int_equal(size, 32768);
     assert_int_equal((unsigned char)data[0], i & 255);
@@ -446,18 +268,8 @@ static void reads_much(void **state) {
   fake_stop(fake);
 }
 
-static void echo_forever(peer_t *peer, int number, void *arg) {
-  ws_frame_t f;
-  if (!ws_fake_upgrade(peer)) return;
-  while (ws_fake_receive(peer, &f)) {
-    bool ok = f.masked && ws_fake_send(peer, f.opcode, true, f.data, f.size);
-    free(f.data);
-    if (!ok) return;
-  }
-}
-
 static void a_reader_who_gives_up_loses_nothing(void **state) {
-  fake_t *fake = fake_unix(echo_forever, NULL);
+  fake_t *fake = fake_unix(ws_fake_echo, NULL);
   ws_t *ws = open_ws(fake);
   op_t *op = ws_recv(ws);
   assert_true(ws_has_reader(ws));
@@ -465,7 +277,7 @@ static void a_reader_who_gives_up_loses_nothing(void **state) {
   assert_false(ws_has_reader(ws));
   send_well(ws, "kept", 4, false);
   op = ws_recv(ws);
-  loop_wait(&runtime, op);
+  loop_wait(&client, op);
   op_release(op); /* after the message came, without taking it */
   expect(ws, "binary", "kept", 4);
   ws_close(ws);
@@ -491,7 +303,7 @@ static void a_ping_is_answered_without_a_reader(void **state) {
   ws_t *ws = open_ws(fake);
   op_t *op = ws_wait_ping(ws);
   assert_false(op_is_done(op));
-  loop_wait(&runtime, op);
+  loop_wait(&client, op);
   assert_false(failure_is_set(&op->failure));
   op_release(op);
   expect(ws, "text", "good", 4);
@@ -507,7 +319,7 @@ static void waiting_for_a_ping_ends_with_the_stream(void **state) {
   fake_t *fake = fake_unix(play, &s);
   ws_t *ws = open_ws(fake);
   op_t *op = ws_wait_ping(ws);
-  loop_wait(&runtime, op);
+  loop_wait(&client, op);
   assert_string_equal(op->failure.kind, "closed");
   op_release(op);
   ws_close(ws);
@@ -517,7 +329,7 @@ static void waiting_for_a_ping_ends_with_the_stream(void **state) {
 /* --- sending --- */
 
 static void sends_are_echoed(void **state) {
-  fake_t *fake = fake_unix(echo_forever, NULL);
+  fake_t *fake = fake_unix(ws_fake_echo, NULL);
   ws_t *ws = open_ws(fake);
   send_well(ws, "binary\0", 7, false);
   send_well(ws, "", 0, true);
@@ -533,15 +345,15 @@ static void sends_sixteen_mebibytes_while_receiving_them(void **state) {
   size_t size = 16 << 20;
   char *big = malloc(size);
   for (size_t i = 0; i < size; i++) big[i] = (char)(i * 7 + (i >> 13));
-  fake_t *fake = fake_unix(echo_forever, NULL);
+  fake_t *fake = fake_unix(ws_fake_echo, NULL);
   ws_t *ws = open_ws(fake);
   op_t *reader = ws_recv(ws);
   op_t *first = ws_send(ws, big, size, false);
   op_t *second = ws_send(ws, "tail", 4, true);
   assert_false(op_is_done(first)); /* nobody has read sixteen mebibytes yet */
-  loop_wait(&runtime, second);
-  loop_wait(&runtime, first);
-  loop_wait(&runtime, reader);
+  loop_wait(&client, second);
+  loop_wait(&client, first);
+  loop_wait(&client, reader);
   const char *data;
   size_t got;
   assert_string_equal(ws_peek(reader, &data, &got), "binary");
@@ -569,11 +381,11 @@ static void a_send_waits_while_much_is_unsent_and_fails_with_the_connection(void
   ws_t *ws = open_ws(fake);
   op_t *op = ws_send(ws, big, 4 << 20, false);
   op_t *given_up = ws_send(ws, "x", 1, false);
-  loop_run_for(&runtime, 20);
+  loop_run_for(&client, 20);
   assert_false(op_is_done(op));
   op_release(given_up);
   __atomic_store_n(&hang_up, 1, __ATOMIC_SEQ_CST);
-  loop_wait(&runtime, op);
+  loop_wait(&client, op);
   assert_string_equal(op->failure.kind, "closed");
   assert_true(op->failure.outcome_unknown);
   op_release(op);
@@ -599,9 +411,9 @@ static void talk_and_stop_reading(peer_t *peer, int number, void *arg) {
 static void a_dead_input_does_not_lose_output(void **state) {
   fake_t *fake = fake_unix(talk_and_stop_reading, NULL);
   ws_t *ws = open_ws(fake);
-  loop_run_for(&runtime, 20);
+  loop_run_for(&client, 20);
   op_t *op = ws_send(ws, "input", 5, false);
-  loop_wait(&runtime, op);
+  loop_wait(&client, op);
   assert_string_equal(op->failure.kind, "closed");
   op_release(op);
   expect(ws, "binary", "output", 6);
@@ -628,13 +440,13 @@ static void close_says_so_and_fails_what_waits(void **state) {
   ws_t *ws = open_ws(fake);
   op_t *reader = ws_recv(ws), *ping = ws_wait_ping(ws);
   ws_close(ws);
-  loop_wait(&runtime, reader);
-  loop_wait(&runtime, ping);
+  loop_wait(&client, reader);
+  loop_wait(&client, ping);
   assert_string_equal(reader->failure.kind, "closed");
   assert_string_equal(ping->failure.kind, "closed");
   op_release(reader);
   op_release(ping);
-  loop_run_for(&runtime, 1);
+  loop_run_for(&client, 1);
   for (int i = 0; i < 200 && __atomic_load_n(&last, __ATOMIC_SEQ_CST) != WS_CLOSE; i++) usleep(10000);
   assert_int_equal(last, WS_CLOSE);
   fake_stop(fake);
@@ -646,7 +458,7 @@ static void close_between_a_message_and_its_reader(void **state) {
   fake_t *fake = fake_unix(play, &s);
   ws_t *ws = open_ws(fake);
   op_t *op = ws_recv(ws);
-  loop_wait(&runtime, op);
+  loop_wait(&client, op);
   ws_close(ws);
   const char *data;
   size_t size;
@@ -657,28 +469,8 @@ static void close_between_a_message_and_its_reader(void **state) {
   fake_stop(fake);
 }
 
-static void cancelled_at_any_point_of_the_handshake(void **state) {
-  fake_t *fake = fake_unix(say_and_stall, "HTTP/1.1 101 Switch");
-  ws_options_t o = options_for(fake);
-  op_release(ws_connect(&runtime, &o));
-  op_t *op = ws_connect(&runtime, &o);
-  uv_run(&runtime.loop, UV_RUN_NOWAIT);
-  op_release(op);
-  op = ws_connect(&runtime, &o);
-  loop_run_for(&runtime, 20);
-  op_release(op);
-  fake_stop(fake);
-  /* and after it, before anybody took the socket */
-  fake = fake_unix(echo_forever, NULL);
-  o = options_for(fake);
-  op = ws_connect(&runtime, &o);
-  loop_wait(&runtime, op);
-  op_release(op);
-  fake_stop(fake);
-}
-
 static void many_sockets_beside_requests(void **state) {
-  fake_t *fake = fake_unix(echo_forever, NULL);
+  fake_t *fake = fake_unix(ws_fake_echo, NULL);
   ws_t *sockets[20];
   for (int i = 0; i < 20; i++) sockets[i] = open_ws(fake);
   for (int i = 0; i < 20; i++) send_well(sockets[i], &i, sizeof i, false);
@@ -709,16 +501,16 @@ static ws_options_t options_for_tls(const fake_t *fake) {
 }
 
 static void a_pinned_certificate_is_demanded(void **state) {
-  fake_t *fake = fake_tls(cert, key, NULL, echo_forever, NULL);
+  fake_t *fake = fake_tls(cert, key, NULL, ws_fake_echo, NULL);
   ws_options_t o = options_for_tls(fake);
-  ws_t *ws = open_with(&o);
+  ws_t *ws = ws_open_with(&o);
   send_well(ws, "over tls", 8, true);
   expect(ws, "text", "over tls", 8);
   ws_close(ws);
   o.tls.pinned = NULL;
-  refused(&o, "tls");
+  ws_refused(&o, "tls");
   o.tls.pinned = "no certificate";
-  refused(&o, "tls");
+  ws_refused(&o, "tls");
   fake_stop(fake);
 }
 
@@ -726,12 +518,12 @@ static void a_pinned_certificate_is_demanded(void **state) {
 static void reads_much_over_tls(void **state) {
   fake_t *fake = fake_tls(cert, key, NULL, pour, NULL);
   ws_options_t o = options_for_tls(fake);
-  ws_t *ws = open_with(&o);
+  ws_t *ws = ws_open_with(&o);
   for (int i = 0; i < 2048; i++) {
     op_t *op = ws_recv(ws);
     const char *data;
     size_t size;
-    loop_wait(&runtime, op);
+    loop_wait(&client, op);
     assert_string_equal(ws_peek(op, &data, &size), "binary");
     assert_int_equal(size, 32768);
     assert_int_equal((unsigned char)data[0], i & 255);
@@ -748,9 +540,9 @@ static void sends_much_over_tls(void **state) {
   size_t size = 8 << 20;
   char *big = malloc(size);
   for (size_t i = 0; i < size; i++) big[i] = (char)(i * 31 + (i >> 11));
-  fake_t *fake = fake_tls(cert, key, NULL, echo_forever, NULL);
+  fake_t *fake = fake_tls(cert, key, NULL, ws_fake_echo, NULL);
   ws_options_t o = options_for_tls(fake);
-  ws_t *ws = open_with(&o);
+  ws_t *ws = ws_open_with(&o);
   send_well(ws, big, size, false);
   expect(ws, "binary", big, size);
   ws_close(ws);
@@ -758,20 +550,10 @@ static void sends_much_over_tls(void **state) {
   fake_stop(fake);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, client_begin, client_end)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      TEST(a_refusal_tells_status_and_body),
-      TEST(a_refusal_in_chunks_tells_its_body),
-      TEST(a_refusal_whose_body_stalls_is_still_a_refusal),
-      TEST(what_is_no_handshake_is_a_protocol_failure),
-      TEST(an_endless_header_is_refused),
-      TEST(an_end_during_the_handshake_is_a_network_failure),
-      TEST(a_stall_in_the_handshake_is_a_timeout),
-      TEST(names_the_reason_why_a_socket_cannot_be_opened),
-      TEST(urls_that_cannot_be_asked_for_are_failures_of_data),
-      TEST(the_request_is_a_plain_upgrade),
       TEST(frames_byte_by_byte),
       TEST(frames_that_come_with_the_handshake),
       TEST(fragments_are_one_message_also_around_a_ping),
@@ -791,7 +573,6 @@ int main(void) {
       TEST(a_dead_input_does_not_lose_output),
       TEST(close_says_so_and_fails_what_waits),
       TEST(close_between_a_message_and_its_reader),
-      TEST(cancelled_at_any_point_of_the_handshake),
       TEST(many_sockets_beside_requests),
       TEST(a_pinned_certificate_is_demanded),
       TEST(reads_much_over_tls),
