@@ -15,7 +15,7 @@ local facts = {}
 ---| { [1]: "package", [2]: string } name -> version or false
 ---| { [1]: "sql", [2]: string, database: string, query: string } name -> decoded JSON value; false without an answer
 ---| { [1]: "sh", [2]: string, script: string } name -> output of a command, or false when it failed
----| { [1]: "service", [2]: "status" } -> { status, detail }
+---| { [1]: "service", [2]: "status" } -> { status, detail, ready }
 
 ---Answers by kind and key: snapshot.file["/etc/hosts"].
 ---@alias pgaf.Snapshot table<string, table<string, any>>
@@ -64,8 +64,8 @@ local function keys(list)
   return quote.sh_list(names)
 end
 
--- Written for few processes: this script is what a second run consists of. Answers are lines "KIND ...", files' contents
--- are read by the shell itself. PSQL runs as the cluster's owner, whoever the session is.
+-- Written for few processes: this script is what a second run consists of. Answers are lines "KIND ..."; files'
+-- contents are read by the shell itself; psql runs as the cluster's owner, whoever the session is.
 local HEAD = [[
 export LC_ALL=C
 contents() {
@@ -102,7 +102,7 @@ local function sql_script(list, become)
   return table.concat(lines, "\n")
 end
 
-local function script_for(kinds, become)
+local function script_for(kinds, become, question)
   local lines = { HEAD }
   local function add(format, ...) lines[#lines + 1] = format:format(...) end
   if #kinds.file > 0 then
@@ -117,6 +117,7 @@ local function script_for(kinds, become)
   for i, request in ipairs(kinds.sh) do
     add("out=$( { %s\n} 2>/dev/null | base64 -w0 ) && printf 'sh %d %%s\\n' \"$out\" || :", request.script, i)
   end
+  if question and #kinds.service > 0 then add("echo service; %s; echo 'service end'", question) end
   if #kinds.sql > 0 then lines[#lines + 1] = sql_script(kinds.sql, become) end
   return table.concat(lines, "\n") .. "\n"
 end
@@ -165,13 +166,16 @@ local function parse(output, kinds)
   for kind, list in pairs(kinds) do
     for _, request in ipairs(list) do answers[kind][request[2]] = false end
   end
-  local sums = false
+  local section -- of lines in another program's words
+  local service = {}
   for line in output:gmatch("[^\n]+") do
     local kind, rest = line:match("^(%S+) ?(.*)$")
-    if kind == "sums" then
-      sums = rest == ""
-    elseif sums then
+    if kind == "sums" or kind == "service" then
+      section = rest == "" and kind or nil
+    elseif section == "sums" then
       read_sum(answers, line)
+    elseif section then
+      service[#service + 1] = line
     elseif READ[kind] then
       READ[kind](answers, rest, kinds)
     else
@@ -182,23 +186,25 @@ local function parse(output, kinds)
   for path, lines in pairs(answers.content) do
     if lines then answers.content[path] = table.concat(lines) end
   end
-  return answers
+  return answers, table.concat(service, "\n")
 end
 
 local function ask(self, requests)
   local kinds = by_kind(requests)
-  local answers
-  if #kinds.file + #kinds.content + #kinds.package + #kinds.sh + #kinds.sql > 0 then
-    local result = self.node:run(script_for(kinds, self.become), {
+  local service = #kinds.service > 0 and self.node:service()
+  local question = service and service.QUESTION
+  local answers, told = parse("", kinds), ""
+  if #kinds.file + #kinds.content + #kinds.package + #kinds.sh + #kinds.sql > 0 or question then
+    local result = self.node:run(script_for(kinds, self.become, question), {
       user = "root", timeout = 60, env = { PGHOST = self.node:paths().run, PGPORT = tostring(self.port) },
     })
-    answers = parse(result.stdout, kinds)
-  else
-    answers = parse("", kinds)
+    answers, told = parse(result.stdout, kinds)
   end
-  if #kinds.service > 0 then
-    local status, detail = self.node:service():status()
-    answers.service.status = { status = status, detail = detail }
+  if question then
+    answers.service.status = service.read(told)
+  elseif service then
+    local status, detail = service:status()
+    answers.service.status = { status = status, detail = detail, ready = service:is_installed() }
   end
   return answers
 end

@@ -91,16 +91,12 @@ end
 ---@param what string who will
 ---@return pgaf.provider.Lock
 function Formation:claim(what)
-  local lock
-  local ok, raised = pcall(function()
+  do
     local group <close> = task.group { name = "before anything" }
-    group:spawn(function() self.provider:check() end)
-    group:spawn(function() self:refuse_foreign() end)
-    group:spawn(function() lock = self.provider:lock(what) end)
-  end)
-  if ok then return lock end
-  if lock then lock:close() end
-  throw(raised, 0)
+    group:spawn(self.provider.check, self.provider)
+    group:spawn(self.refuse_foreign, self)
+  end
+  return self.provider:lock(what)
 end
 
 ---Where a node's connections to others come from, for access rules.

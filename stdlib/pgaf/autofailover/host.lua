@@ -2,6 +2,7 @@
 
 local block = require "pgaf.resources.block"
 local directory = require "pgaf.resources.directory"
+local file = require "pgaf.resources.file"
 
 local host = {}
 
@@ -50,17 +51,34 @@ end
 
 ---pg_autoctl's service: installed and enabled. It is started when there is something to run.
 ---@param formation pgaf.Formation
----@return fun(): pgaf.Resource
+---@return fun(target: pgaf.Member): pgaf.Resource
 function host.service(formation)
-  return function()
-    return {
-      ensure = function(_, target)
-        local description = ("pg_auto_failover %s of formation %s"):format(
-          target.role == "monitor" and "monitor" or "data node", formation.name)
-        return target.node:service():install { description = description, monitor = target.role == "monitor" } and
-          "installed and enabled it" or nil
-      end,
+  return function(member)
+    local options = {
+      description = ("pg_auto_failover %s of formation %s"):format(
+        member.role == "monitor" and "monitor" or "data node", formation.name),
+      monitor = member.role == "monitor",
     }
+    local service = member.node:service()
+    local files = {}
+    for i, description in ipairs(service.files and service:files(options) or {}) do files[i] = file(description) end
+    local resource = { reads = { { "service", "status" } } }
+    for _, one in ipairs(files) do table.move(one.reads, 1, #one.reads, #resource.reads + 1, resource.reads) end
+
+    function resource:probe(target, facts)
+      for _, one in ipairs(files) do
+        local difference = one:probe(target, facts)
+        if difference then return difference end
+      end
+      return not facts.service.status.ready and "it is not installed and enabled" or nil
+    end
+
+    function resource:apply(target)
+      target.node:service():install(options)
+      return "installed and enabled it"
+    end
+
+    return resource
   end
 end
 

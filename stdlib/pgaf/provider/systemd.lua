@@ -67,44 +67,71 @@ local function environment_text(node)
     node:paths().environment, table.concat(lines, "\n"))
 end
 
+---The files that make the service, for whoever compares them together with others.
+---@param options? { description?: string }
+---@return { path: string, content: string, mode: string }[]
+function Service:files(options)
+  local node = self.node
+  local description = options and options.description or "pg_auto_failover node " .. node.name
+  return {
+    { path = node:paths().environment, content = environment_text(node), mode = "0644" },
+    { path = PATH, content = unit_text(node, description), mode = "0644" },
+  }
+end
+
 ---Writes unit and environment where they differ, and enables the unit. Starts nothing.
----@param options { description?: string }
+---@param options? { description?: string }
 ---@return boolean changed
 function Service:install(options)
   local node = self.node
-  local environment = node:paths().environment
-  node:run(("mkdir -p -m 0755 %s"):format(environment:match "^(.+)/"))
-  local changed = node:push(environment, environment_text(node), { mode = "0644" })
-  local description = options and options.description or "pg_auto_failover node " .. node.name
-  if node:push(PATH, unit_text(node, description), { mode = "0644" }) then changed = true end
+  node:run(("mkdir -p -m 0755 %s"):format(node:paths().environment:match "^(.+)/"))
+  local changed = false
+  for _, file in ipairs(self:files(options)) do
+    if node:push(file.path, file.content, { mode = file.mode }) then changed = true end
+  end
   local enabled = node:run("systemctl is-enabled --quiet " .. UNIT, { check = false }).code == 0
-  if changed or not enabled then
+  if changed or not enabled or not Service.read(node:run(Service.QUESTION).stdout).ready then
     node:run(("systemctl daemon-reload && systemctl --quiet enable %s"):format(UNIT))
     changed = true
   end
   return changed
 end
 
+---The command whose output `read` understands, for whoever asks a node several things at once.
+Service.QUESTION = ("systemctl show %s -p LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts," ..
+  "UnitFileState,NeedDaemonReload"):format(UNIT)
+
 -- What systemd knows of the unit, by name.
-local function show(self)
-  local output = self.node:run(("systemctl show %s -p LoadState,ActiveState,SubState,Result,ExecMainStatus,NRestarts")
-    :format(UNIT)).stdout
+local function properties(output)
   local found = {}
   for name, value in output:gmatch "(%w+)=([^\n]*)" do found[name] = value end
   return found
 end
 
-function Service:is_installed() return show(self).LoadState == "loaded" end
+function Service:is_installed() return properties(self.node:run(Service.QUESTION).stdout).LoadState == "loaded" end
 
----@return "running"|"stopped"|"failed" status, string detail
-function Service:status()
-  local unit = show(self)
+local function status_of(unit)
   local detail = ("%s (%s), result %s, status %s, %s restarts"):format(unit.ActiveState or "?", unit.SubState or "?",
     unit.Result or "?", unit.ExecMainStatus or "?", unit.NRestarts or "?")
   if unit.ActiveState == "active" or unit.ActiveState == "reloading" then return "running", detail end
   -- Between two tries it is "activating (auto-restart)": it has failed, though systemd will try again.
   if unit.ActiveState == "failed" or unit.SubState == "auto-restart" then return "failed", detail end
   return "stopped", detail
+end
+
+---@return "running"|"stopped"|"failed" status, string detail
+function Service:status() return status_of(properties(self.node:run(Service.QUESTION).stdout)) end
+
+---What the output of QUESTION says.
+---@param output string
+---@return { status: "running"|"stopped"|"failed", detail: string, ready: boolean } ready: enabled, and known to
+---systemd as it is on disk
+function Service.read(output)
+  local unit = properties(output)
+  local status, detail = status_of(unit)
+  return {
+    status = status, detail = detail, ready = unit.UnitFileState == "enabled" and unit.NeedDaemonReload ~= "yes",
+  }
 end
 
 local function change(self, verb, wanted, timeout)
