@@ -9,8 +9,8 @@
 static int lnet_probe_finish(lua_State *L, op_t *op) {
   const char *refusal = net_probe_refusal(op);
   lua_pushboolean(L, !refusal);
-  lua_pushstring(L, refusal);
-  return refusal ? 2 : 1;
+  lua_pushstring(L, refusal); /* nil without one */
+  return 2;
 }
 
 static int lnet_probe(lua_State *L) {
