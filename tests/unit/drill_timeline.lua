@@ -79,6 +79,14 @@ function T.test_an_event_that_comes_late_moves_its_mark_back()
   lu.assertEquals(made:at "assigned", 120)
 end
 
+function T.test_a_late_event_is_compared_with_what_was_before_it()
+  local made = begun()
+  made:state("notify", 105.2, "a", "primary", "draining", "bad")
+  made:state("event", 105.1, "a", "primary", "primary")
+  lu.assertEquals(made:at "noticed", 105.2)
+  lu.assertEquals(#sources(made, "primary -> primary"), 0)
+end
+
 function T.test_a_missed_state_is_covered_by_the_next()
   local made = begun()
   made:state("poll", 151, "b", "wait_primary", "wait_primary")

@@ -20,7 +20,7 @@ local WRITABLE = { wait_primary = true, primary = true, single = true }
 ---@class pgaf.Timeline
 ---@field entries { at: number, source: string, node: string?, text: string }[]
 ---@field marks table<string, { at: number, node: string? }>
----@field known table<string, { reported: string, goal: string, health: any }> last known state of each node
+---@field known table<string, { reported: string, goal: string }> last known state of each node
 local Timeline = {}
 Timeline.__index = Timeline
 
@@ -29,7 +29,9 @@ local timeline = {}
 ---@param on_entry? fun(entry: table) called with each entry as it comes; must not wait
 ---@return pgaf.Timeline
 function timeline.new(on_entry)
-  return setmetatable({ entries = {}, marks = {}, known = {}, changes = {}, on_entry = on_entry }, Timeline)
+  return setmetatable(
+    { entries = {}, marks = {}, known = {}, initial = {}, changes = {}, health = {}, on_entry = on_entry },
+    Timeline)
 end
 
 ---@param source string "drill", "monitor", "provider", "node"
@@ -79,8 +81,9 @@ end
 function Timeline:expect(victim, baseline)
   self.victim = victim
   for _, node in ipairs(baseline.nodes) do
-    local health = node.health == 1 and "good" or "bad"
-    self.known[node.name] = { reported = node.reported, goal = node.goal, health = health }
+    local now = { reported = node.reported, goal = node.goal }
+    self.known[node.name], self.initial[node.name] = now, now
+    self.health[node.name] = node.health == 1 and "good" or "bad"
   end
 end
 
@@ -127,11 +130,29 @@ local function seen_before(self, at, node, reported, goal)
   return false
 end
 
+-- What was known of the node just before a time: an event row may come late.
+local function known_at(self, at, node)
+  local before
+  for _, change in ipairs(self.changes) do
+    if change.node == node and change.at <= at and (not before or change.at >= before.at) then before = change end
+  end
+  return before or self.initial[node]
+end
+
 local function changed_after(self, at, node)
   for _, change in ipairs(self.changes) do
     if change.node == node and change.at > at then return true end
   end
   return false
+end
+
+local function same(a, reported, goal) return a and a.reported == reported and a.goal == goal end
+
+local function note_health(self, at, node, health)
+  local before = self.health[node]
+  if not health or before == health then return end
+  self.health[node] = health
+  if before and (health == "bad" or before == "bad") then self:note("monitor", "health " .. health, node, at) end
 end
 
 --- A node's state as somebody told it; told twice it counts once. Health alone is a note.
@@ -142,20 +163,16 @@ end
 ---@param goal string
 ---@param health? string
 function Timeline:state(source, at, node, reported, goal, health)
-  local before = self.known[node]
-  if before and before.reported == reported and before.goal == goal then
-    if health and before.health ~= health and (health == "bad" or before.health == "bad") then
-      self:note("monitor", "health " .. health, node, at)
-    end
-    if health then before.health = health end
-    return
-  end
+  note_health(self, at, node, health)
+  if same(self.known[node], reported, goal) then return end
   if source == "event" and seen_before(self, at, node, reported, goal) then return end
+  local before = known_at(self, at, node)
+  if same(before, reported, goal) then return end
   -- A late event row is history: it must not become what is known now.
-  local late = source == "event" and changed_after(self, at, node)
-  local now = { reported = reported, goal = goal, health = health or before and before.health }
+  local late = changed_after(self, at, node)
   table.insert(self.changes, { at = at, node = node, reported = reported, goal = goal, source = source })
   self:note("monitor", ("%s -> %s"):format(reported, goal), node, at)
+  local now = { reported = reported, goal = goal }
   read_consequences(self, at, node, now, before)
   if not late then self.known[node] = now end
 end
