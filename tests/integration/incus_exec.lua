@@ -238,10 +238,12 @@ function T.test_only_files_are_read()
     ["pgaf-1:/run/pipe"] = { type = "fifo", mode = "0600", body = "" },
     ["pgaf-1:/link"] = { type = "symlink", mode = "0777", body = "/etc/target" },
     ["pgaf-1:/etc/target"] = { type = "file", mode = "0600", body = "at the end" },
+    ["pgaf-1:/dir"] = { type = "directory", mode = "0755", body = "" },
     ["pgaf-1:/loop"] = { type = "symlink", mode = "0777", body = "/loop" },
   } }
   expect("file", "EINVAL", files.read, c, "pgaf-1", "/run/pipe")
   lu.assertEquals(files.read(c, "pgaf-1", "/link"), "at the end")
+  expect("file", "EISDIR", files.read, c, "pgaf-1", "/dir")
   expect("file", "ELOOP", files.read, c, "pgaf-1", "/loop")
 end
 

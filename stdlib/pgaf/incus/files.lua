@@ -5,12 +5,14 @@
 -- count only for a file that is made; so it is made empty with its final mode, and filled then. This is not atomic:
 -- where somebody may read meanwhile, write to another name and rename it.
 
+local rethrow = error
 local error = require "pgafrun.error"
 
 local files = {}
 
 local LINKS = 8
 local TIMEOUT = 60
+local UNSIZED_TIMEOUT = 5
 
 local function request(client, name, path, more)
   more.path = ("/1.0/instances/%s/files"):format(client.escape(name))
@@ -24,7 +26,7 @@ local function find(client, name, path, more)
   local ok, response = pcall(request, client, name, path, more)
   if ok then return response end
   if error.is(response, "incus", "404") then return nil end
-  error.raise(response)
+  rethrow(response, 0)
 end
 
 local function number(response, header) return math.tointeger(tonumber(response.headers[header])) end
@@ -43,7 +45,18 @@ function files.stat(client, name, path)
   }
 end
 
----The content of a file; links are followed. Whatever is not a file (a pipe would be read for ever) is refused.
+-- A pipe is told as an empty file, and reading it waits for a writer. Files of /proc are empty to look at as well.
+local function read_unsized(client, name, path, max_bytes)
+  local ok, response = pcall(find, client, name, path, { max_bytes = max_bytes, timeout = UNSIZED_TIMEOUT })
+  if ok then return response end
+  if not error.is(response, "timeout") or error.is(response, "timeout", "deadline") then rethrow(response, 0) end
+  error.raise {
+    kind = "file", operation = "read on " .. name, code = "EINVAL", cause = response,
+    message = ("%s gives nothing within %d s: it is a pipe, or the server is stuck"):format(path, UNSIZED_TIMEOUT),
+  }
+end
+
+---The content of a file; links are followed. Whatever is not a file is refused.
 ---@param client pgaf.incus.Client
 ---@param name string
 ---@param path string absolute
@@ -59,7 +72,13 @@ function files.read(client, name, path, options)
         message = ("%s is a %s, not a file"):format(path, stat.type),
       }
     end
-    local response = find(client, name, path, { max_bytes = options and options.max_bytes })
+    local max_bytes = options and options.max_bytes
+    local response
+    if stat.size == 0 then
+      response = read_unsized(client, name, path, max_bytes)
+    else
+      response = find(client, name, path, { max_bytes = max_bytes })
+    end
     if not response then return nil end
     if response.headers["x-incus-type"] == "file" then return response.body end
     path = response.body -- the absolute path that a link points to

@@ -359,7 +359,10 @@ def file_request(request, name):
     if request.method == "DELETE":
         del files[path]
         return request.sync(None)
-    headers = [("X-Incus-type", found["type"]), ("X-Incus-mode", found["mode"]), ("X-Incus-uid", "0"),
+    if found["type"] == "fifo" and request.method == "GET":
+        time.sleep(60)
+    kind = "file" if found["type"] == "fifo" else found["type"]
+    headers = [("X-Incus-type", kind), ("X-Incus-mode", found["mode"]), ("X-Incus-uid", "0"),
                ("X-Incus-gid", "0")]
     return request.answer(200, found["body"], headers)
 
