@@ -131,8 +131,10 @@ end
 local function wait_for_address(self, deadline)
   local nic = self.provider.settings.nic
   while true do
-    local address = self:instance():address(nic)
-    if address then return address end
+    -- the server answers 500 (an invalid PID) for an instance that is just coming up
+    local ok, address = pcall(function() return self:instance():address(nic) end)
+    if not ok and not error.is(address, "incus", "500") then rethrow(address, 0) end
+    if ok and address then return address end
     if time.now() >= deadline then
       error.raise {
         kind = "timeout", operation = "start " .. self.name, code = "address", retryable = true,
