@@ -5,9 +5,14 @@ local schema = require "pgaf.schema"
 local text, integer, boolean, list, record = schema.text, schema.integer, schema.boolean, schema.list, schema.record
 local one_of, map, either = schema.one_of, schema.map, schema.either
 
-local node_name = text {
-  pattern = "[a-z][a-z0-9%-]*[a-z0-9]", max = 63, what = "a host name: lower-case letters, digits and '-', at most 63",
+local name_text = text {
+  pattern = "[a-z][a-z0-9%-]*", max = 63, what = "a host name: lower-case letters, digits and '-', at most 63",
 }
+local function node_name(value, where, report)
+  -- a dash at the end is told in the same words
+  name_text(type(value) == "string" and value:gsub("%-$", "_") or value, where, report)
+  return value
+end
 local identifier = text {
   pattern = "[a-z_][a-z0-9_]*", max = 63, what = "an SQL name: lower-case letters, digits and '_', at most 63",
 }

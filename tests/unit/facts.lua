@@ -1,0 +1,127 @@
+-- Facts, asked of this machine: the script and its answers are the real ones.
+local crypto = require "pgafrun.crypto"
+local facts = require "pgaf.facts"
+local fs = require "pgafrun.fs"
+local process = require "pgafrun.process"
+local task = require "pgafrun.task"
+local test = require "pgaf.test"
+local lu = test.lu
+
+local T = {}
+local folder
+
+-- A node that is this machine, and counts how often it was asked.
+local function node()
+  local self = { asked = 0 }
+  function self.paths() return { run = folder } end
+  function self.run(_, script, options)
+    self.asked = self.asked + 1
+    local result = process.run { "sh", "-c", script, extend_env = options.env }
+    lu.assertEquals(result.code, 0, result.stderr)
+    return result
+  end
+  return self
+end
+
+function T.setUp() folder = fs.mkdtemp "pgafrun-facts-" end
+function T.tearDown() fs.remove_tree(folder) end
+
+function T.test_files_and_contents()
+  local text = "one\n\n  two\\n = ~ $(x) 'quoted'\nwithout a line break"
+  fs.write(folder .. "/with blank", text, { mode = tonumber("640", 8) })
+  fs.write(folder .. "/plain", "a\n")
+  fs.write(folder .. "/empty", "")
+  local one = node()
+  local snapshot = facts.new(one, 5432):fetch {
+    { "file", folder .. "/with blank" }, { "content", folder .. "/with blank" }, { "content", folder .. "/plain" },
+    { "content", folder .. "/empty" }, { "file", folder .. "/none" }, { "content", folder .. "/none" },
+    { "file", folder },
+  }
+  local file = snapshot.file[folder .. "/with blank"]
+  lu.assertEquals(file.sha256, crypto.sha256(text))
+  lu.assertEquals({ file.type, file.mode }, { "file", "0640" })
+  lu.assertEquals(snapshot.content[folder .. "/with blank"], text)
+  lu.assertEquals(snapshot.content[folder .. "/plain"], "a\n")
+  lu.assertEquals(snapshot.content[folder .. "/empty"], "")
+  lu.assertEquals(snapshot.file[folder .. "/none"], false)
+  lu.assertEquals(snapshot.content[folder .. "/none"], false)
+  lu.assertEquals(snapshot.file[folder].type, "directory")
+  lu.assertEquals(one.asked, 1)
+end
+
+function T.test_commands_and_packages()
+  local snapshot = facts.new(node(), 5432):fetch {
+    { "sh", "two lines", script = "echo a; echo b" }, { "sh", "fails", script = "exit 3" },
+    { "package", "no-such-package-there" }, { "sql", "x", database = "postgres", query = "select 1" },
+  }
+  lu.assertEquals(snapshot.sh["two lines"], "a\nb\n")
+  lu.assertEquals(snapshot.package["no-such-package-there"], false)
+  lu.assertEquals(snapshot.sql.x, false)
+end
+
+function T.test_the_first_question_brings_all_that_was_announced()
+  local one = node()
+  local known = facts.new(one, 5432)
+  known:want { { "sh", "a", script = "echo a" }, { "sh", "b", script = "echo b" } }
+  lu.assertEquals(known:fetch({ { "sh", "a", script = "echo a" } }).sh.a, "a\n")
+  lu.assertEquals(known:fetch({ { "sh", "b", script = "echo b" } }).sh.b, "b\n")
+  lu.assertEquals(one.asked, 1)
+end
+
+function T.test_after_a_change_only_what_is_needed_is_asked_again()
+  local one = node()
+  local known = facts.new(one, 5432)
+  local count = { "sh", "count", script = ("echo x >>%s/count; wc -l <%s/count"):format(folder, folder) }
+  lu.assertEquals(known:fetch({ count }).sh.count, "1\n")
+  lu.assertEquals(known:fetch({ count }).sh.count, "1\n")
+  known:forget()
+  lu.assertEquals(known:fetch({ count }).sh.count, "2\n")
+  lu.assertEquals(one.asked, 2)
+end
+
+function T.test_two_that_ask_at_once_share_the_answer()
+  local one = node()
+  local known = facts.new(one, 5432)
+  local slow = { "sh", "slow", script = "sleep 0.05; echo x" }
+  known:want { slow }
+  do
+    local group <close> = task.group {}
+    for _ = 1, 3 do
+      group:spawn(function() lu.assertEquals(known:fetch({ slow }).sh.slow, "x\n") end)
+    end
+  end
+  lu.assertEquals(one.asked, 1)
+end
+
+function T.test_an_answer_from_before_a_change_is_not_kept()
+  local one = node()
+  local known = facts.new(one, 5432)
+  local path = folder .. "/value"
+  fs.write(path, "old\n")
+  local value = { "sh", "value", script = ("cat %s; sleep 0.1"):format(path) }
+  do
+    local group <close> = task.group {}
+    group:spawn(function() known:fetch { value } end)
+    task.sleep(0.05)
+    fs.write(path, "new\n")
+    known:forget()
+  end
+  lu.assertEquals(known:fetch({ value }).sh.value, "new\n")
+end
+
+function T.test_a_failed_question_is_raised_and_can_be_asked_again()
+  local fails = true
+  local known = facts.new({
+    paths = function() return { run = folder } end,
+    run = function()
+      if fails then error("no connection", 0) end
+      return { stdout = "sh 1 eA==\n" }
+    end,
+  }, 5432)
+  local question = { "sh", "x", script = "printf x" }
+  lu.assertFalse((pcall(known.fetch, known, { question })))
+  fails = false
+  lu.assertEquals(known:fetch({ question }).sh.x, "x")
+end
+
+test.run("facts", T)

@@ -1,0 +1,225 @@
+-- Plans: what is refused before anything runs, and in which order what runs.
+local error = require "pgafrun.error"
+local play = require "pgaf.play"
+local report = require "pgaf.play.report"
+local task = require "pgafrun.task"
+local test = require "pgaf.test"
+local lu = test.lu
+
+local T = {}
+
+local function new(...)
+  local targets = {}
+  for i, name in ipairs { ... } do targets[i] = { name = name } end
+  return play.new { title = "test", targets = targets }
+end
+
+local function nothing() end
+
+local function refusal(p)
+  local ok, raised = pcall(p.plan, p)
+  lu.assertFalse(ok)
+  lu.assertTrue(error.is(raised, "plan"))
+  return raised.message
+end
+
+-- Runs a play; returns the result and the lines a person sees.
+local function run(p, options)
+  local lines = {}
+  options = options or {}
+  options.write = function(line) lines[#lines + 1] = line end
+  return p:plan():run(report.new(options)), table.concat(lines, "\n")
+end
+
+-- A step whose state is a flag for each target, and that takes some time.
+local function switch(name, state, log, options)
+  local step = options or {}
+  step[1] = name
+  step.probe = function(target) return not state[name .. target.name] and "off" or nil end
+  step.apply = function(target)
+    log[#log + 1] = "begin " .. name .. " " .. target.name
+    task.sleep(step.seconds_for_test or 0.01)
+    log[#log + 1] = "end " .. name .. " " .. target.name
+    state[name .. target.name] = true
+  end
+  step.seconds_for_test = nil
+  return step
+end
+
+local function index_of(log, line)
+  for i, one in ipairs(log) do
+    if one == line then return i end
+  end
+  return nil
+end
+
+function T.test_every_mistake_is_told_at_once_with_its_place()
+  local p = new "a"
+  p:step { "one", probe = nothing, need = { "x" } }
+  p:step { "two", probe = nothing, needs = { "on" }, on = { "b" } }
+  p:step { "two", probe = nothing, resource = nothing, on = {} }
+  p:step { "three" }
+  local message = refusal(p)
+  lu.assertStrContains(message, 'step "one": a step has no field "need", did you mean "needs"?')
+  lu.assertStrMatches(message, '.*tests/unit/plan.lua:%d+: step "one".*')
+  lu.assertStrContains(message, 'step "two": there is no target "b"')
+  lu.assertStrContains(message, "a step of this name is already at ")
+  lu.assertStrContains(message, "it runs nowhere")
+  lu.assertStrContains(message, 'step "three": a step has either a resource')
+end
+
+function T.test_unknown_need_has_a_suggestion()
+  local p = new "a"
+  p:step { "packages", probe = nothing }
+  p:step { "cluster", probe = nothing, needs = { "package" } }
+  lu.assertStrContains(refusal(p), 'it needs "package", and there is no such step, did you mean "packages"?')
+end
+
+function T.test_cycle_is_shown_as_a_way()
+  local p = new("a", "b")
+  p:step { "one", probe = nothing, needs = { "three" } }
+  p:step { "two", probe = nothing, needs = { "one" } }
+  p:step { "three", probe = nothing, needs = { "two" } }
+  lu.assertStrContains(refusal(p), "the steps wait for each other: one needs three needs two needs one")
+end
+
+function T.test_nothing_runs_when_the_plan_is_wrong()
+  local p, ran = new "a", false
+  p:step { "one", probe = function() ran = true end }
+  p:step { "two", probe = nothing, needs = { "nowhere" } }
+  refusal(p)
+  lu.assertFalse(ran)
+end
+
+function T.test_second_run_changes_nothing_and_says_so()
+  local p, state, log = new("a", "b"), {}, {}
+  p:step(switch("one", state, log))
+  p:step(switch("two", state, log, { needs = { "one" } }))
+  local result, text = run(p)
+  lu.assertEquals(result.counts.changed, 4)
+  lu.assertStrContains(text, "4 changes in ")
+  result, text = run(p)
+  lu.assertEquals(result.counts, { ok = 4, changed = 0, failed = 0, skipped = 0 })
+  lu.assertStrMatches(text, "nothing changed in %d+%.%d%d s")
+end
+
+function T.test_independent_steps_run_side_by_side_and_needs_are_kept()
+  local p, state, log = new("a", "b"), {}, {}
+  p:step(switch("one", state, log))
+  p:step(switch("two", state, log, { needs = { "one" } }))
+  p:step(switch("all", state, log, { needs = { play.everywhere "two" }, on = { "a" } }))
+  run(p)
+  lu.assertEquals({ log[1], log[2] }, { "begin one a", "begin one b" })
+  lu.assertTrue(index_of(log, "end one a") < index_of(log, "begin two a"))
+  lu.assertTrue(index_of(log, "end two a") < index_of(log, "begin all a"))
+  lu.assertTrue(index_of(log, "end two b") < index_of(log, "begin all a"))
+end
+
+function T.test_a_step_of_another_target_is_needed_there()
+  local p, state, log = new("monitor", "n1"), {}, {}
+  p:step(switch("monitor up", state, log, { on = { "monitor" } }))
+  p:step(switch("register", state, log, { on = { "n1" }, needs = { "monitor up" } }))
+  run(p)
+  lu.assertEquals(log[#log], "end register n1")
+  lu.assertEquals(log[2], "end monitor up monitor")
+end
+
+function T.test_a_failed_node_drops_out_and_others_go_on()
+  local p, state, log = new("a", "b"), {}, {}
+  p:step {
+    "one", probe = function() return "differs" end,
+    apply = function(target)
+      if target.name == "a" then error.raise { kind = "command", message = "it broke", hint = "mend it" } end
+      state.b = true
+    end,
+    settles = true,
+  }
+  p:step(switch("two", state, log, { needs = { "one" } }))
+  p:step(switch("all", state, log, { needs = { play.everywhere "one" }, on = { "b" } }))
+  local result, text = run(p)
+  lu.assertTrue(result.failed)
+  lu.assertEquals(result.counts, { ok = 0, changed = 2, failed = 1, skipped = 2 })
+  lu.assertEquals(log, { "begin two b", "end two b" })
+  lu.assertStrContains(text, "FAILED: one on a")
+  lu.assertStrContains(text, "it broke [command]")
+  lu.assertStrContains(text, "hint: mend it")
+  lu.assertStrContains(text, "after the failure of one on a")
+  lu.assertStrContains(text, "1 failed, 2 left out, 2 changes")
+end
+
+function T.test_what_was_applied_and_still_differs_has_failed()
+  local p = new "a"
+  p:step { "one", probe = function() return "still wrong" end, apply = nothing }
+  local result, text = run(p)
+  lu.assertTrue(result.failed)
+  lu.assertStrContains(text, "was applied, and still differs: still wrong [verify]")
+end
+
+function T.test_a_step_past_its_time_has_failed_and_the_run_goes_on()
+  local p, state, log = new("a", "b"), {}, {}
+  p:step { "slow", on = { "a" }, timeout = 0.05, ensure = function() task.sleep(60) end }
+  p:step(switch("other", state, log, { on = { "b" } }))
+  local result, text = run(p)
+  lu.assertEquals(result.counts.failed, 1)
+  lu.assertEquals(result.counts.changed, 1)
+  lu.assertStrContains(text, "FAILED: slow on a")
+  lu.assertStrContains(text, "[timeout deadline]")
+end
+
+function T.test_cancellation_ends_the_run()
+  local p = new "a"
+  p:step { "slow", ensure = function() task.sleep(60) end }
+  local ended
+  do
+    local group <close> = task.group {}
+    local running = group:spawn(function()
+      local ok, raised = pcall(run, p)
+      ended = not ok and raised
+      _G.error(raised, 0)
+    end)
+    task.sleep(0.02)
+    running:cancel()
+  end
+  lu.assertTrue(error.is(ended, "cancelled"))
+end
+
+function T.test_when_leaves_a_step_out_and_not_what_needs_it()
+  local p, state, log = new "a", {}, {}
+  p:step(switch("one", state, log, { when = function() return false, "not here" end }))
+  p:step(switch("two", state, log, { needs = { "one" } }))
+  local result, text = run(p, { verbose = true })
+  lu.assertEquals(result.counts.skipped, 1)
+  lu.assertEquals(result.counts.changed, 1)
+  lu.assertStrContains(text, "not here")
+end
+
+function T.test_waiting_is_no_change()
+  local p, asked = new "a", 0
+  p:step { "whole", probe = function() return "not yet" end, wait = function() asked = asked + 1 end }
+  local result = run(p)
+  lu.assertEquals(result.counts.ok, 1)
+  lu.assertEquals(asked, 1)
+end
+
+function T.test_a_mistake_in_a_script_is_told_with_its_traceback()
+  local p = new "a"
+  p:step { "bad", probe = function() return ({}).missing.field end }
+  local _, text = run(p)
+  lu.assertStrContains(text, "attempt to index a nil value")
+  lu.assertStrContains(text, "stack traceback")
+end
+
+function T.test_json_is_one_event_a_line()
+  local json = require "pgafrun.json"
+  local p, state, log = new "a", {}, {}
+  p:step(switch("one", state, log))
+  local _, text = run(p, { json = true })
+  local events = {}
+  for line in text:gmatch("[^\n]+") do
+    local event = json.decode(line)
+    events[#events + 1] = event.event .. (event.status and " " .. event.status or "")
+  end
+  lu.assertEquals(events, { "begin", "started", "finished changed", "recap" })
+end
+
+test.run("plan", T)
