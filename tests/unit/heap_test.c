@@ -2,7 +2,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -13,9 +12,10 @@ enum { COUNT = 1000 };
 static void entries_come_out_in_order_whatever_was_removed(void **state) {
   heap_t heap = {0};
   heap_entry_t entries[COUNT];
-  srand(7);
+  uint32_t random = 7; /* a linear congruential sequence: the same in each run */
   for (int i = 0; i < COUNT; i++) {
-    entries[i] = (heap_entry_t){.at = (uint64_t)(rand() % 300), .index = HEAP_NONE};
+    random = random * 1664525 + 1013904223;
+    entries[i] = (heap_entry_t){.at = (random >> 16) % 300, .index = HEAP_NONE};
     assert_true(heap_insert(&heap, &entries[i]));
   }
   for (int i = 0; i < COUNT; i += 3) heap_remove(&heap, &entries[i]);
