@@ -16,6 +16,8 @@
 
 /* What one socket may read on one turn of the loop, so that a fast peer does not keep the others waiting. */
 #define READ_BUDGET (1024 * 1024)
+/* Answers to pings that may wait to be sent. */
+#define PONGS_MAX 10000
 
 /* --- making and unmaking --- */
 
@@ -143,7 +145,11 @@ static void refuse(ws_t *ws, const char *kind, const char *why) {
 static void on_message(wslay_event_context_ptr wslay, const struct wslay_event_on_msg_recv_arg *arg,
                        void *user) {
   ws_t *ws = user;
-  if (arg->opcode == WSLAY_PING) ws->pinged = true;
+  if (arg->opcode == WSLAY_PING) {
+    ws->pinged = true;
+    if (++ws->pongs > PONGS_MAX)
+      refuse(ws, "protocol", "the server sends pings and does not read the answers");
+  }
   if (arg->opcode != WSLAY_TEXT_FRAME && arg->opcode != WSLAY_BINARY_FRAME) return;
   size_t cost = sizeof(message_t) + arg->msg_length;
   if (cost > ws->max_bytes - ws->queued) {
@@ -201,7 +207,10 @@ void ws_flush(ws_t *ws) {
       /* Refilled only when empty: OpenSSL wants an unfinished write repeated from the same place. */
       ws->out_start = ws->out_end = 0;
       if (wslay_event_want_write(ws->wslay) && wslay_event_send(ws->wslay) != 0) stop_writing(ws);
-      if (ws->out_end == 0) break;
+      if (ws->out_end == 0) {
+        ws->pongs = 0;
+        break;
+      }
     }
     size_t n = 0;
     CURLcode rc = curl_easy_send(ws->easy, ws->out + ws->out_start, ws->out_end - ws->out_start, &n);

@@ -126,8 +126,9 @@ static bool slice_is(slice_t s, const char *word) {
 
 /* Whether a comma-separated list has word. */
 static bool slice_has(slice_t s, const char *word) {
+  if (!s.at) return false;
   const char *at = s.at, *end = s.at + s.size;
-  while (at && at < end) {
+  while (at < end) {
     const char *comma = memchr(at, ',', (size_t)(end - at));
     const char *stop = comma ? comma : end;
     while (at < stop && isspace((unsigned char)*at)) at++;

@@ -51,6 +51,7 @@ struct ws {
   char *in, *out; /* WS_BUFFER each; what is in use is [start, end) */
   size_t in_start, in_end, out_start, out_end;
   size_t budget;   /* bytes that may still be read on this turn */
+  int pongs;       /* queued since all was sent; bounded, for a peer who pings and reads nothing */
   bool write_dead; /* the other side takes nothing any more; reading goes on */
 
   /* the handshake */

@@ -314,6 +314,19 @@ static void a_ping_is_answered_without_a_reader(void **state) {
   fake_stop(fake);
 }
 
+static void ping_and_never_read(peer_t *peer, int number, void *arg) {
+  if (!ws_fake_upgrade(peer)) return;
+  while (ws_fake_send(peer, WS_PING, true, "", 0)) {}
+}
+
+static void pings_whose_answers_are_not_read_are_limited(void **state) {
+  fake_t *fake = fake_unix(ping_and_never_read, NULL);
+  ws_t *ws = open_ws(fake);
+  expect_failure(ws, "protocol");
+  ws_close(ws);
+  fake_stop(fake);
+}
+
 static void waiting_for_a_ping_ends_with_the_stream(void **state) {
   script_t s = {.size = 0};
   fake_t *fake = fake_unix(play, &s);
@@ -566,6 +579,7 @@ int main(void) {
       TEST(reads_much),
       TEST(a_reader_who_gives_up_loses_nothing),
       TEST(a_ping_is_answered_without_a_reader),
+      TEST(pings_whose_answers_are_not_read_are_limited),
       TEST(waiting_for_a_ping_ends_with_the_stream),
       TEST(sends_are_echoed),
       TEST(sends_sixteen_mebibytes_while_receiving_them),
