@@ -137,6 +137,16 @@ function T.test_what_is_half_made_is_named()
   lu.assertFalse(node:launch())
 end
 
+function T.test_a_death_while_booting_is_told_at_once_with_the_consoles_last_lines()
+  server:misbehave { dies_at_boot = true }
+  local e = expect("state", nil, monitor().launch, monitor())
+  lu.assertStrContains(e.message, "exists now and is stopped")
+  lu.assertTrue(error.is(e.cause, "state", "died"), tostring(e))
+  lu.assertStrContains(e.cause.message, "Welcome\n    Exiting PID 1...")
+  server:misbehave()
+  lu.assertTrue(monitor():launch())
+end
+
 -- ------------------------------------------------------------------------------------------------- running, pushing
 
 local function running(name)

@@ -207,7 +207,29 @@ function T.test_11_freeze_and_thaw()
   lu.assertTrue(one:start())
 end
 
-function T.test_12_snapshots()
+local function connection_from_one()
+  local to = over_socket:node(TWO):address()
+  local script = ("timeout 2 bash -c 'exec 3<>/dev/tcp/%s/9'"):format(to)
+  return one:run(script, { check = false }).code == 124 and "silence" or "refused"
+end
+
+function T.test_12_a_partition()
+  local two = over_socket:node(TWO)
+  lu.assertEquals(connection_from_one(), "refused")
+  two:cut { from = { ONE } }
+  lu.assertEquals(connection_from_one(), "silence")
+  lu.assertStrContains(two:run("getent hosts " .. MONITOR .. ".lxd").stdout, over_socket:node(MONITOR):address())
+  lu.assertTrue(two:heal())
+  lu.assertFalse(two:heal())
+  lu.assertEquals(connection_from_one(), "refused")
+  one:cut()
+  lu.assertEquals(connection_from_one(), "silence")
+  one:stop { force = true }
+  one:start()
+  lu.assertEquals(connection_from_one(), "refused")
+end
+
+function T.test_12b_snapshots()
   local two = over_socket:node(TWO)
   two:stop { force = true }
   two:instance():snapshot "baseline"

@@ -22,7 +22,6 @@ local READ_TRIES = 3
 ---@field server pgaf.incus.Server
 ---@field endpoint pgaf.incus.Endpoint the one that answered
 ---@field project string
----@field target? string cluster member for new instances
 ---@field info table what GET /1.0 told
 local Client = {}
 Client.__index = Client
@@ -258,9 +257,8 @@ end
 ---Connects to a server: the first of its endpoints that answers is kept.
 ---Raises network (ENOENT, ECONNREFUSED, EACCES: with what to do), tls, permission (not trusted), unsupported.
 ---@param server pgaf.incus.Server
----@param options? { target?: string }
 ---@return pgaf.incus.Client
-function client.open(server, options)
+function client.open(server)
   if server.public then
     error.raise {
       kind = "config", operation = "incus.open",
@@ -268,7 +266,6 @@ function client.open(server, options)
     }
   end
   local self = setmetatable({ server = server, wanted_project = server.project }, Client)
-  self.target = options and options.target
   reach(self)
   self.extensions = {}
   for _, name in ipairs(self.info.api_extensions) do self.extensions[name] = true end

@@ -157,6 +157,7 @@ end
 ---@field config? table<string, string>
 ---@field devices? table<string, table<string, string>>
 ---@field description? string
+---@field target? string cluster member, or "@GROUP"
 
 local function source_of(spec)
   if spec.copy_of then return { type = "copy", source = spec.copy_of, instance_only = true } end
@@ -180,7 +181,7 @@ end
 ---@param spec pgaf.incus.Creation
 function Instance:create(spec)
   local request = {
-    method = "POST", path = "/1.0/instances", query = { target = self.client.target },
+    method = "POST", path = "/1.0/instances", query = { target = spec.target },
     body = {
       name = self.name, type = "container", source = source_of(spec), description = spec.description,
       profiles = spec.profiles and json.as_array(spec.profiles), config = spec.config, devices = spec.devices,
@@ -274,17 +275,24 @@ end
 
 -- --------------------------------------------------------------------------------------------------------- network
 
+---What the guest has written on its console since it started; also after it died.
+---@return string
+function Instance:console()
+  return self.client:raw { path = self.path .. "/console" }.body
+end
+
 ---The first address of one family on one NIC, as the guest names it; nil while it has none.
 ---@param nic string
 ---@param family? "inet"|"inet6" default inet
----@return string?
+---@return string? address, string status of the instance
 function Instance:address(nic, family)
-  local network = self:state().network
+  local state = self:state()
+  local network = state.network
   local interface = type(network) == "table" and network[nic]
   for _, address in ipairs(interface and interface.addresses or {}) do
-    if address.family == (family or "inet") and address.scope == "global" then return address.address end
+    if address.family == (family or "inet") and address.scope == "global" then return address.address, state.status end
   end
-  return nil
+  return nil, state.status
 end
 
 return instance

@@ -8,6 +8,7 @@ local files = require "pgaf.incus.files"
 local instance = require "pgaf.incus.instance"
 local layout = require "pgaf.provider.incus_layout"
 local log = require "pgafrun.log"
+local partition = require "pgaf.provider.partition"
 local session = require "pgaf.incus.session"
 local shell = require "pgaf.shell"
 local SystemdService = require "pgaf.provider.systemd"
@@ -89,13 +90,14 @@ local function creation(self)
   local nic = provider.settings.nic
   return {
     source = provider:image(self.entry), profiles = provider.settings.profiles, config = config,
+    target = self.entry.target or provider.settings.target,
     devices = { [nic] = provider:profile_devices()[nic] },
     description = ("node %s of the formation %s"):format(self.name, provider.formation),
   }
 end
 
 local function create(self)
-  local ok, problem = pcall(self:instance().create, self:instance(), creation(self), self.entry.target)
+  local ok, problem = pcall(self:instance().create, self:instance(), creation(self))
   if ok then return end
   task.check()
   local status = self:status()
@@ -128,13 +130,43 @@ local function pin_address(self, address)
   end)
 end
 
+-- A container whose init gives up (no inotify instances left on the host, for one) is simply stopped again.
+local function raise_died(self)
+  local ok, console = pcall(function() return self:instance():console() end)
+  local lines = {}
+  for line in (ok and console or ""):gsub("\27%[[%d;]*%a", ""):gmatch "[^\r\n]+" do lines[#lines + 1] = line end
+  local last = table.concat(lines, "\n    ", math.max(1, #lines - ERROR_LINES + 1))
+  error.raise {
+    kind = "state", operation = "start " .. self.name, code = "died",
+    message = ("%s stopped while it was booting; the last lines on its console:\n    %s"):format(
+      self.name, last ~= "" and last or "(none)"),
+    hint = ("incus start %s --console; `Too many open files` there: raise fs.inotify.max_user_instances on the host")
+      :format(self.name),
+  }
+end
+
+-- The server takes some instances for started that are dying already.
+local function start_instance(self)
+  local ok, result = pcall(self:instance().start, self:instance())
+  if ok then return result end
+  if error.is(result, "state") and not result.cause and self:status() == "stopped" then raise_died(self) end
+  rethrow(result, 0)
+end
+
+-- Asking for the state of one that dies meanwhile can fail in itself.
+local function look_for_address(self, nic)
+  local ok, address, status = pcall(self:instance().address, self:instance(), nic)
+  if ok then return address, status end
+  if not error.is(address, "incus") then rethrow(address, 0) end
+  return nil, self:instance():status()
+end
+
 local function wait_for_address(self, deadline)
   local nic = self.provider.settings.nic
   while true do
-    -- the server answers 500 (an invalid PID) for an instance that is just coming up
-    local ok, address = pcall(function() return self:instance():address(nic) end)
-    if not ok and not error.is(address, "incus", "500") then rethrow(address, 0) end
-    if ok and address then return address end
+    local address, status = look_for_address(self, nic)
+    if address then return address end
+    if status == "Stopped" then raise_died(self) end
     if time.now() >= deadline then
       error.raise {
         kind = "timeout", operation = "start " .. self.name, code = "address", retryable = true,
@@ -161,6 +193,7 @@ local function wait_for_boot(self, deadline)
     local ok, result = pcall(self.run, self, BOOTED, { check = false, timeout = math.max(1, left) })
     if ok and result.code == 0 then return end
     task.check()
+    if not ok and error.is(result, "state") then raise_died(self) end
     if left <= 0 then
       error.raise {
         kind = "timeout", operation = "start " .. self.name, code = "systemd", retryable = true,
@@ -199,7 +232,7 @@ local function tell_what_is_there(self, problem)
   error.raise {
     kind = problem.kind, code = problem.code, operation = "launch " .. self.name, cause = problem,
     retryable = problem.retryable, outcome = problem.outcome, message = "the node is not ready; " .. there,
-    hint = problem.hint or "running the same again goes on from there",
+    hint = "running the same again goes on from there",
   }
 end
 
@@ -211,7 +244,7 @@ function Node:launch()
   local changed = status == "absent"
   if changed then create(self) else changed = converge_limits(self) end
   local ok, problem = pcall(function()
-    if self:instance():start() then
+    if start_instance(self) then
       self:close_shells()
       changed = true
     end
@@ -237,7 +270,7 @@ end
 ---@return boolean changed
 function Node:start()
   own_status(self, "start")
-  local changed = self:instance():start()
+  local changed = start_instance(self)
   if changed then self.the_address = nil end
   wait_until_ready(self)
   return changed
@@ -262,6 +295,29 @@ end
 function Node:thaw()
   own_status(self, "thaw")
   return self:instance():thaw()
+end
+
+---Cuts the node off from other nodes, silently and both ways, until heal or the next boot.
+---@param options? { from?: string[] } names of nodes; default: all others of the inventory
+function Node:cut(options)
+  own_status(self, "cut")
+  local provider, names = self.provider, options and options.from
+  if not names then
+    names = {}
+    for name in pairs(provider.entries) do
+      if name ~= self.name then names[#names + 1] = name end
+    end
+  end
+  local addresses = {}
+  for i, name in ipairs(names) do addresses[i] = provider:node(name):address() end
+  partition.cut(self, addresses)
+end
+
+---Takes every cut back.
+---@return boolean changed
+function Node:heal()
+  own_status(self, "heal")
+  return partition.heal(self)
 end
 
 ---@return string IPv4 address on the declared interface

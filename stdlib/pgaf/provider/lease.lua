@@ -184,8 +184,14 @@ local function lock_path(provider)
   local runtime = process.getenv "XDG_RUNTIME_DIR"
   local folder = runtime and runtime ~= "" and fs.stat(runtime) and runtime .. "/pgafrun"
   if not folder then
-    local state = process.getenv "XDG_STATE_HOME"
-    folder = (state and state ~= "" and state or (process.getenv "HOME" or "/tmp") .. "/.local/state") .. "/pgafrun"
+    local state, home = process.getenv "XDG_STATE_HOME", process.getenv "HOME"
+    if not home and not state then
+      error.raise {
+        kind = "config", operation = "lock", message = "no folder for lock files: HOME is not set",
+        hint = "set HOME, XDG_STATE_HOME or XDG_RUNTIME_DIR",
+      }
+    end
+    folder = (state and state ~= "" and state or home .. "/.local/state") .. "/pgafrun"
   end
   fs.mkdir(folder)
   local client = provider:client()

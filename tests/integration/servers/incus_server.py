@@ -11,6 +11,7 @@ PUT /fake {"name": value, ...} sets faults:
   suffix          operation URLs end in ?project=default
   refuse          "start" etc.: a state change fails as if it were so already, and ...
   refuse_but_do   ... is made nevertheless
+  dies_at_boot    an instance that is started is stopped right after
   dawdle          seconds that an operation takes
   truncate        bytes of stdout after which all sockets of a command are cut
   late_control    the control socket is refused
@@ -296,7 +297,7 @@ def change_state(name, instance, body):
             raise Refusal(500, "The instance is already " + instance["status"].lower())
         if body["action"] == "stop" and not body.get("force") and faults.get("deaf"):
             raise Refusal(500, 'Failed shutting down instance, status is "Running": context deadline exceeded')
-        instance["status"] = after
+        instance["status"] = "Stopped" if faults.get("dies_at_boot") and after == "Running" else after
         if after == "Stopped":
             for command in list(instance["commands"]):
                 command.kill()
@@ -408,6 +409,8 @@ def instance_request(request):
         return request.sync(state_of(instance))
     if what == "state":
         return change_state(name, instance, request.json()).answer(request)
+    if what == "console":
+        return request.answer(200, b"Welcome\r\n\x1b[0;31mExiting PID 1...\x1b[0m\r\n")
     if what == "exec":
         count("exec")
         if instance["status"] != "Running":

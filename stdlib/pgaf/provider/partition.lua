@@ -1,0 +1,53 @@
+-- A partition of the network, made inside a container: frames for certain neighbours go to a hardware address that
+-- nobody has. Silent on both sides, established connections stall, and the interface itself stays as it is. It needs
+-- iproute2 alone, is gone with the next boot, and leaves the API's own way into the container open.
+--
+-- It works between nodes of one network segment, which containers on one bridge are.
+
+local error = require "pgafrun.error"
+local shell = require "pgaf.shell"
+
+local partition = {}
+
+-- From the range that RFC 7042 keeps for documentation.
+local NOBODY = "00:00:5e:00:53:01"
+
+local CUT = [[
+for address; do
+  ip neigh replace "$address" lladdr "$nobody" dev "$nic" nud permanent || exit
+done
+for address; do
+  ip neigh show "$address" dev "$nic" | grep -q "$nobody PERMANENT" || { echo "$address is not cut off" >&2; exit 1; }
+done]]
+
+local HEAL = [[
+cut=$(ip neigh show dev "$nic" nud permanent | sed -n "s/^\([^ ]*\) lladdr $nobody .*/\1/p")
+for address in $cut; do ip neigh del "$address" dev "$nic" || exit; done
+echo "$cut"]]
+
+local function run(node, script, words)
+  if node:run("command -v ip", { check = false }).code ~= 0 then
+    error.raise {
+      kind = "missing", operation = "partition of " .. node.name, message = node.name .. " has no program `ip`",
+      hint = "install iproute2 in the image",
+    }
+  end
+  local text = words and ("set -- %s\n%s"):format(words, script) or script
+  return node:run(text, { env = { nic = node.provider.settings.nic, nobody = NOBODY } }).stdout
+end
+
+---Cuts the node off from these addresses.
+---@param node pgaf.incus.Node
+---@param addresses string[] IPv4
+function partition.cut(node, addresses)
+  local words = {}
+  for i, address in ipairs(addresses) do words[i] = shell.quote(address) end
+  run(node, CUT, table.concat(words, " "))
+end
+
+---Takes every cut back.
+---@param node pgaf.incus.Node
+---@return boolean changed
+function partition.heal(node) return run(node, HEAL):match "%S" ~= nil end
+
+return partition
