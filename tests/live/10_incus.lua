@@ -229,7 +229,7 @@ function T.test_12_a_partition()
   lu.assertEquals(connection_from_one(), "refused")
 end
 
-function T.test_12b_snapshots()
+function T.test_13_snapshots()
   local two = over_socket:node(TWO)
   two:stop { force = true }
   two:instance():snapshot "baseline"
@@ -240,7 +240,7 @@ function T.test_12b_snapshots()
   lu.assertTrue(two:instance():delete_snapshot "baseline")
 end
 
-function T.test_13_what_is_not_ours_is_left_alone()
+function T.test_14_what_is_not_ours_is_left_alone()
   local other = over_tls:node(TWO)
   other:instance():update(function() return { config = { ["user.pgaf.formation"] = "another" } } end)
   lu.assertEquals(over_socket:node(TWO):status(), "foreign")
@@ -250,7 +250,7 @@ function T.test_13_what_is_not_ours_is_left_alone()
   other:instance():update(function() return { config = { ["user.pgaf.formation"] = FORMATION } } end)
 end
 
-function T.test_14_a_lock_of_another_process_ends_with_it()
+function T.test_15_a_lock_of_another_process_ends_with_it()
   local script = ([[
     local inventory = require("pgafrun.json").decode(require("pgafrun.process").getenv "I")
     require("pgaf.provider").open(inventory):lock "the other"
@@ -276,7 +276,7 @@ function T.test_14_a_lock_of_another_process_ends_with_it()
   over_socket:lock("mine"):close()
 end
 
-function T.test_15_many_short_commands()
+function T.test_16_many_short_commands()
   local from = time.now()
   do
     local running <close> = task.group()
@@ -291,7 +291,7 @@ function T.test_15_many_short_commands()
   print(("  %.2f ms for a command over an open shell, three nodes at a time"):format((time.now() - from) * 1e3 / 300))
 end
 
-function T.test_16_nodes_are_deleted()
+function T.test_17_nodes_are_deleted()
   delete_everything()
   lu.assertEquals(over_tls:nodes(), {})
   lu.assertEquals(one:status(), "absent")
