@@ -290,6 +290,25 @@ function T.test_a_lease_of_another_machine_is_respected_until_it_runs_out()
   lu.assertEquals(lease_of(monitor()).holder, "eve@far")
 end
 
+function T.test_a_lease_is_renewed_and_its_loss_ends_the_work()
+  local config = tags(monitor().name)
+  server:add(monitor().name, { config = config })
+  local e = expect("locked", nil, function()
+    local group <close> = task.group { deadline = 30 }
+    local p <close> = provider.open(inventory(), group)
+    p.lock_renewal = 0.02
+    p:lock "mine"
+    local first = lease_of(monitor()).expires
+    repeat task.sleep(0.05) until lease_of(monitor()).expires > first
+    server:misbehave { meddle = 1, envelope = "garbage" } -- a renewal may fail once
+    task.sleep(0.1)
+    held_by_other()
+    task.sleep(30)
+  end)
+  lu.assertStrContains(e.message, "eve@far")
+  lu.assertEquals(lease_of(monitor()).holder, "eve@far")
+end
+
 function T.test_two_who_want_the_lease_at_once()
   server:add(monitor().name, { config = tags(monitor().name) })
   server:misbehave { meddle = 3 }

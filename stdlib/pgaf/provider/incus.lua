@@ -22,6 +22,7 @@ local NODE_TAG = "user.pgaf.node"
 ---@field entries table<string, table> monitor and data nodes of the inventory, by name
 ---@field monitor_name string
 ---@field group? pgafrun.Group
+---@field lock_renewal? number seconds between renewals of a lock's lease
 local Provider = {}
 Provider.__index = Provider
 

@@ -104,7 +104,7 @@ end
 local function renew(self)
   local written = time.now()
   while self.leased and not self.closed do
-    self.changed:wait(RENEW_SECONDS)
+    self.changed:wait(self.provider.lock_renewal or RENEW_SECONDS)
     if self.closed or not self.leased then return end
     local ok, result = pcall(write, self)
     if ok then
