@@ -5,6 +5,7 @@
 -- A force-stopped node may close no connection: every one has connect_timeout and tcp_user_timeout, so that silence
 -- is noticed too.
 
+local throw = error
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local pg = require "pgafrun.pg"
@@ -157,18 +158,31 @@ local function conninfo(self, entries, fields)
   return info
 end
 
+-- The transport's message names addresses; people know nodes.
+local function dial(what, info, options)
+  local ok, connection = pcall(pg.connect, info, options)
+  if ok then return connection end
+  local problem = connection
+  if not error.is(problem) or problem.kind == "cancelled" then throw(problem, 0) end
+  error.raise {
+    kind = problem.kind, code = problem.code, operation = "connect", cause = problem, retryable = problem.retryable,
+    hint = problem.hint, message = ("cannot reach %s: %s"):format(what, problem.message),
+  }
+end
+
 --- To the monitor's database, as the role that nodes use: it reads all and may call pg_auto_failover's functions.
 ---@param purpose string shown in pg_stat_activity
 ---@return pgafrun.pg.Connection
 function Reach:monitor(purpose)
-  return pg.connect(conninfo(self, { self.inventory.monitor }, {
+  return dial("the monitor " .. self.inventory.monitor.name, conninfo(self, { self.inventory.monitor }, {
     dbname = MONITOR_DATABASE, user = MONITOR_ROLE, password = password(self, "monitor"),
     application_name = "pgafrun " .. purpose, connect_timeout = 2,
   }), { timeout = 5 })
 end
 
 local function probe(self, entries, purpose, attributes)
-  return pg.connect(conninfo(self, entries, {
+  local what = #entries == 1 and "node " .. entries[1].name or "a data node that fits " .. attributes
+  return dial(what, conninfo(self, entries, {
     dbname = self.inventory.application.database, user = PROBE_ROLE, password = password(self, "probe"),
     application_name = "pgafrun " .. purpose, target_session_attrs = attributes,
   }), { timeout = CONNECT_TIMEOUT * #entries + 2 })
