@@ -25,6 +25,7 @@ local SINGLE = [[postgres --single -c exit_on_error=on -c log_min_error_statemen
 function cluster.make(formation, target)
   local data = quote.sh(target.paths.pgdata)
   local new = quote.sh(target.paths.pgdata .. ".new")
+  formations.clear_leftovers(target) -- an initdb whose pgafrun was killed goes on
   formations.run(target, INITDB:format(new, new, new), { timeout = 120 })
   for _, part in ipairs(roles.offline(formation, target.role)) do
     formations.run(target, SINGLE:format(new, quote.sh(part.database)),

@@ -37,15 +37,17 @@ return function(options)
     return #list > 0 and "to install: " .. table.concat(list, " ") or nil
   end
 
-  -- The lists are fetched first: an image's own are as old as the image.
+  -- The lists are fetched first: an image's own are as old as the image. An installation that was killed half-way is
+  -- finished before it is tried again.
   function resource:apply(target, _, facts)
     local list = wanted(facts)
     -- a process of its own: the node's open shell stays free for other steps
     target.node:exec {
       "sh", "-c", ([[
 apt='apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0'
-$apt update >/dev/null &&
-  $apt -y --no-install-recommends --allow-downgrades install %s >/dev/null]]):format(quote.sh_list(list)),
+install() { $apt -y --no-install-recommends --allow-downgrades install %s >/dev/null; }
+$apt update >/dev/null || exit
+install || { [ -n "$(dpkg --audit)" ] && dpkg --configure -a >/dev/null && install; }]]):format(quote.sh_list(list)),
       env = { DEBIAN_FRONTEND = "noninteractive", LC_ALL = "C.UTF-8" }, timeout = INSTALL_SECONDS,
     }
     return "installed " .. table.concat(list, " ")
