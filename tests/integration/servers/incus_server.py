@@ -299,8 +299,11 @@ def change_state(name, instance, body):
             raise Refusal(500, 'Failed shutting down instance, status is "Running": context deadline exceeded')
         instance["status"] = "Stopped" if faults.get("dies_at_boot") and after == "Running" else after
         if after == "Stopped":
-            for command in list(instance["commands"]):
+            commands = list(instance["commands"])
+            for command in commands:
                 command.kill()
+            for command in commands:
+                command.done.wait(5)  # a stop is over when all its processes are
         if after == "Running":
             instance["asked"] = 0
         emit(event, name)
