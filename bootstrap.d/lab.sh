@@ -35,6 +35,7 @@ lab_main() {
 
 lab_up() {
   lab_install
+  lab_limits
   if lab_answers; then
     say "the lab's daemon is running"
   else
@@ -46,6 +47,13 @@ lab_up() {
   lab_trust
   lab_import_image
   lab_usage
+}
+
+# Every systemd takes some inotify instances, and all containers count as one user: at the kernel's 128 the twentieth
+# container dies while it boots. Raised until the machine's next boot, never lowered.
+lab_limits() {
+  local name=/proc/sys/fs/inotify/max_user_instances
+  [ ! -w "$name" ] || [ "$(cat "$name")" -ge 1024 ] || echo 1024 >"$name"
 }
 
 # ---------------------------------------------------------------- packages
