@@ -1,4 +1,5 @@
 /* main.c - the program: options, the script, its exit code. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +50,7 @@ static int error_exit_code(lua_State *L, bool *silent) {
   if (kind && strcmp(kind, "exit") == 0) {
     *silent = true;
     code = (int)lua_tointeger(L, -1);
-  } else if (kind && strcmp(kind, "usage") == 0) {
+  } else if (kind && (strcmp(kind, "usage") == 0 || strcmp(kind, "inventory") == 0)) {
     code = EXIT_USAGE;
   } else if (kind && strcmp(kind, "cancelled") == 0 && scheduler_signalled()) {
     code = 128 + scheduler_signalled();
@@ -74,7 +75,9 @@ static int report_error(host_t *host, const options_t *o) {
     traceback = lua_tostring(L, -1);
   }
   char *place = NULL;
-  if (where && code != EXIT_USAGE && asprintf(&place, "%s\n  at: %s", text, where) < 0) place = NULL;
+  /* a place in the library says nothing to who runs a script */
+  bool tell_place = where && code != EXIT_USAGE && (o->verbosity > 0 || !strstr(where, "/stdlib/pgaf/"));
+  if (tell_place && asprintf(&place, "%s\n  at: %s", text, where) < 0) place = NULL;
   log_fields(&host->runtime.log, LOG_ERROR, place ? place : text, NULL, 0);
   free(place);
   if (traceback && o->verbosity >= 2) log_fields(&host->runtime.log, LOG_DEBUG, traceback, NULL, 0);
