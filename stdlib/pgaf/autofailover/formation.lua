@@ -17,6 +17,7 @@ local BECOME = "setpriv --reuid=%s --regid=%s --init-groups"
 ---@field entry table of the inventory
 ---@field role "monitor"|"node"
 ---@field paths table<string, string>
+---@field begun_at number? time.now() when this run started it: what was reported before says nothing
 ---@field owner string the OS user that PostgreSQL runs as
 
 ---@class pgaf.Formation

@@ -3,6 +3,7 @@
 local block = require "pgaf.resources.block"
 local directory = require "pgaf.resources.directory"
 local file = require "pgaf.resources.file"
+local time = require "pgafrun.time"
 
 local host = {}
 
@@ -13,6 +14,7 @@ function host.instance()
     ensure = function(_, target)
       local before = target.node:status()
       if not target.node:launch() then return nil end
+      target.begun_at = time.now()
       return before == "absent" and "launched" or before == "running" and "changed its limits" or "started"
     end,
   }

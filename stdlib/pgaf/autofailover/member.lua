@@ -6,6 +6,7 @@ local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
 local quote = require "pgaf.quote"
 local task = require "pgafrun.task"
+local time = require "pgafrun.time"
 
 local member = {}
 
@@ -14,6 +15,7 @@ local CREATE_MONITOR_SECONDS = 120
 local CREATE_NODE_SECONDS = 300
 local ANSWER_SECONDS = 60
 local JOIN_SECONDS = 180
+local RETIRE_SECONDS = 120
 local LOG_LINES = 15
 
 local SERVICE = { "service", "status" }
@@ -135,7 +137,12 @@ end
 
 -- ------------------------------------------------------------------------------------------------------ data nodes
 
-local function refuse_unknown_data(target)
+local function has_data(target, facts) return facts.content[target.paths.pgdata .. "/PG_VERSION"] ~= false end
+
+local function refuse_unknown_data(formation, target, facts)
+  local state = formation:state(true)
+  local alone = not state or #state.nodes == 0
+  if alone or facts.file[target.paths.cfg] or not has_data(target, facts) then return end
   error.raise {
     kind = "config", operation = "data node " .. target.name,
     message = ("%s is there, and pg_autoctl has no configuration for it (%s): it is left alone"):format(
@@ -156,29 +163,59 @@ local function obstacle(formation, target, facts)
   end
   if complete then return "was dropped from the monitor" end
   if facts.file[paths.cfg] or facts.file[paths.init] then return "was left half made" end
+  if registered then return "has lost what the monitor knows it for" end
   return "is not created"
 end
 
 -- A formation without any registered node begins with a cluster of its own; every other node copies the primary's.
 local function prepare_data(formation, target, facts)
-  local has_data = facts.content[target.paths.pgdata .. "/PG_VERSION"]
   local state = formation:state(true)
-  local others = state and #state.nodes > 0
-  if has_data and others and not facts.file[target.paths.cfg] then refuse_unknown_data(target) end
-  if not has_data and not others then cluster.make(formation, target) end
+  if state and #state.nodes == 0 and not has_data(target, facts) then cluster.make(formation, target) end
 end
 
--- Whole members are `single`, `primary` or `secondary`; the first one is alone until the next has joined.
+-- A member is `single`, `primary` or `secondary`; the first one is alone until the next has joined. What the monitor
+-- has of the time before the start says nothing.
 local function joined(formation, target)
+  target.begun_at = time.now()
   return function(state)
     if not state then return "the monitor does not answer" end
     local row = formation:row(target.name)
     if not row then return "it is not registered" end
+    if row.report_age > time.now() - target.begun_at then return "it has not reported since it was started" end
     if row.reported ~= row.goal then return ("it is on its way from %s to %s"):format(row.reported, row.goal) end
     local steady = { single = true, primary = true, secondary = true, wait_primary = true }
     if not steady[row.goal] then return "it is " .. row.goal end
     return not row.running and "PostgreSQL does not run yet" or nil
   end
+end
+
+local IN_CHARGE = { primary = true, wait_primary = true, single = true }
+
+local function another_in_charge(target)
+  return function(state)
+    if not state then return "the monitor does not answer" end
+    for _, row in ipairs(state.nodes) do
+      if row.name ~= target.name and row.reported == row.goal and IN_CHARGE[row.goal] then return nil end
+    end
+    return "no other node has become primary"
+  end
+end
+
+-- The monitor has a row of the node, and the node has nothing any more: it was made anew. Without force first, so that
+-- the others find their roles (of a dead primary's standbys one is promoted); then the row goes for good.
+local function retire(formation, target)
+  local row = formation:row(target.name, true)
+  if not row then return end
+  local function remove(force)
+    formations.sql(formation.monitor, "pg_auto_failover",
+      ("select pgautofailover.remove_node(%d, %s);"):format(row.nodeid, force))
+  end
+  if #formation:state().nodes > 1 then
+    if row.goal ~= "dropped" then remove(false) end
+    formation:wait(RETIRE_SECONDS, another_in_charge(target), "removal of the lost node " .. target.name)
+  end
+  if formation:row(target.name, true) then remove(true) end
+  formation:state(true)
 end
 
 local PARTITION = "network_partition_timeout"
@@ -201,11 +238,13 @@ local function enter(formation, target, facts)
   service:stop()
   formations.clear_leftovers(target)
   if not complete_and_registered then
-    prepare_data(formation, target, facts)
+    refuse_unknown_data(formation, target, facts)
     -- options of an earlier try are kept in the configuration and would win: an unfinished one is made anew
     if not facts.file[target.paths.state] then
+      retire(formation, target)
       formations.run(target, "rm -f " .. quote.sh(target.paths.cfg))
     end
+    prepare_data(formation, target, facts)
     create(target, member.create_node(formation, target), CREATE_NODE_SECONDS)
     set_partition_timeout(formation, target)
   end

@@ -4,6 +4,7 @@
 local formations = require "pgaf.autofailover.formation"
 local literal = require("pgafrun.pg").quote_literal
 local states = require "pgaf.autofailover.state"
+local time = require "pgafrun.time"
 
 local registration = {}
 
@@ -16,6 +17,12 @@ local WHOLE_SECONDS = 180
 function registration.not_whole(formation, state)
   if not state then return "the monitor does not answer" end
   local problems = states.problems(state, formations.names(formation.nodes))
+  for _, row in ipairs(state.nodes) do
+    local begun_at = formation.by_name[row.name] and formation.by_name[row.name].begun_at
+    if begun_at and row.report_age > time.now() - begun_at then
+      problems[#problems + 1] = row.name .. " has not reported since it was started"
+    end
+  end
   return #problems > 0 and table.concat(problems, "; ") or nil
 end
 

@@ -10,6 +10,8 @@ local passwords = require "pgaf.autofailover.passwords"
 local pg = require "pgafrun.pg"
 local scram = require "pgafrun.scram"
 local secret = require "pgaf.secret"
+local task = require "pgafrun.task"
+local time = require "pgafrun.time"
 
 local roles = {}
 
@@ -18,6 +20,8 @@ local PROBE = "pgaf_probe"
 local HEALTH_CHECK_PASSWORD = "pgautofailover_monitor"
 local REWIND_FUNCTIONS = "pg_catalog.pg_ls_dir(text,boolean,boolean), pg_catalog.pg_stat_file(text,boolean), " ..
   "pg_catalog.pg_read_binary_file(text), pg_catalog.pg_read_binary_file(text,bigint,bigint,boolean)"
+
+local ANSWER_SECONDS = 30
 
 local ident, literal = pg.quote_ident, pg.quote_literal
 
@@ -132,9 +136,17 @@ local function node_fact(specs, database)
   }
 end
 
--- What the server said; an answer that did not come is no statement about its roles.
-local function answer(target, facts)
-  if facts.sql.roles then return facts.sql.roles end
+-- What the server said; an answer that did not come is no statement about its roles. A server that has just been
+-- started gets some time.
+local function answer(target, facts, fact)
+  local deadline = time.now() + ANSWER_SECONDS
+  local now = facts.sql.roles
+  while not now and time.now() < deadline do
+    task.sleep(0.2)
+    target.facts:forget()
+    now = target.facts:fetch({ fact }).sql.roles
+  end
+  if now then return now end
   return error.raise {
     kind = "postgres", operation = "roles on " .. target.name, message = "PostgreSQL on the node does not answer",
     hint = "pgafrun scripts/state.lua shows the formation; the node's log tells why",
@@ -196,12 +208,12 @@ function roles.on_monitor(formation)
   local resource = { reads = { fact } }
 
   function resource:probe(target, facts)
-    local differences = compare(specs, answer(target, facts))
+    local differences = compare(specs, answer(target, facts, fact))
     return #differences > 0 and table.concat(differences, "; ") or nil
   end
 
   function resource:apply(target, _, facts)
-    local _, statements = compare(specs, answer(target, facts))
+    local _, statements = compare(specs, answer(target, facts, fact))
     formations.sql(target, "postgres", table.concat(statements, ";\n") .. ";")
   end
 
@@ -223,7 +235,7 @@ function roles.on_primary(formation)
     local resource = { reads = { fact, schema } }
 
     local function differing(target, facts)
-      local now = answer(target, facts)
+      local now = answer(target, facts, fact)
       if now.standby then return {}, {} end
       local differences, statements = compare(specs, now)
       compare_database(application, now, differences, statements)
