@@ -248,8 +248,8 @@ function Facts:fetch(requests)
     for key, value in pairs(values) do known[kind][key] = value end
   end
   for _, request in ipairs(requests) do
-    snapshot[request[1]][request[2]] = answers[request[1]][request[2]] == nil and
-      snapshot[request[1]][request[2]] or answers[request[1]][request[2]]
+    local kind, key = request[1], request[2]
+    if answers[kind][key] ~= nil then snapshot[kind][key] = answers[kind][key] end
   end
   return snapshot
 end

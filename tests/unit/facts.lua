@@ -68,6 +68,15 @@ function T.test_the_first_question_brings_all_that_was_announced()
   lu.assertEquals(one.asked, 1)
 end
 
+function T.test_what_is_known_not_to_be_there_stays_so_beside_a_new_question()
+  local known = facts.new(node(), 5432)
+  local missing = { "content", folder .. "/none" }
+  known:fetch { missing }
+  local snapshot = known:fetch { missing, { "sh", "a", script = "echo a" } }
+  lu.assertEquals(snapshot.content[folder .. "/none"], false)
+  lu.assertEquals(snapshot.sh.a, "a\n")
+end
+
 function T.test_after_a_change_only_what_is_needed_is_asked_again()
   local one = node()
   local known = facts.new(one, 5432)
