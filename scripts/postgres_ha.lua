@@ -67,7 +67,6 @@ if has_packages then
   }
 end
 p:step { "folders", needs = { has_packages and "packages" or "instance" }, resource = host.folders(formation) }
-p:step { "service", needs = { "folders" }, resource = host.service(formation) }
 
 -- Passwords, certificates, configuration.
 p:step { "passwords", on = monitor, needs = { "folders" }, resource = function() return passwords.kept(formation) end }
@@ -83,6 +82,9 @@ p:step {
   "settings", tags = { "settings" }, resource = settings.files(formation),
   needs = { "certificate", "passwords", has_packages and "names of the nodes" or nil },
 }
+
+-- Not before: systemd takes a second for it, which passes while the clusters are made.
+p:step { "service", needs = { "settings" }, resource = host.service(formation) }
 
 -- The monitor, then the first data node, then the others one after the other: each finds its role by its turn.
 p:step {

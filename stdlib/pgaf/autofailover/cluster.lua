@@ -31,7 +31,7 @@ function cluster.make(formation, target)
     formations.run(target, SINGLE:format(new, quote.sh(part.database)),
       { stdin = table.concat(part.statements, "\n") .. "\n", timeout = 60 })
   end
-  formations.run(target, ("sync -f %s && mv -T %s %s"):format(new, new, data))
+  formations.run(target, ("sync %s/postgresql.conf %s && mv -T %s %s"):format(new, new, new, data))
 end
 
 local function version_file(target) return target.paths.pgdata .. "/PG_VERSION" end

@@ -114,7 +114,8 @@ select json_build_object(
     on theirs.name = ours.name and theirs.sourcefile like '%%/postgresql.auto.conf' where ours.sourcefile = %s),
   'refused', (select json_agg(name || ': ' || error) from pg_file_settings where sourcefile = %s and error is not null
     and name not in (select name from pg_settings where pending_restart)),
-  'pending', (select json_agg(name) from pg_settings where pending_restart),
+  'pending', (select json_agg(name) from pg_settings where pending_restart
+    and name !~ '^(recovery_target|primary_)'),
   'hba', (select json_agg('line ' || line_number || ': ' || error) from pg_hba_file_rules where error is not null))]])
       :format(table.concat(files, ", "), quote.conf(paths.node_conf), quote.conf(paths.node_conf)),
   }
