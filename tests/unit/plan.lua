@@ -170,10 +170,13 @@ function T.test_cancellation_ends_the_run()
   local p = new "a"
   p:step { "slow", ensure = function() task.sleep(60) end }
   local ended
+  local lines = {}
   do
     local group <close> = task.group {}
     local running = group:spawn(function()
-      local ok, raised = pcall(run, p)
+      local ok, raised = pcall(function()
+        p:plan():run(report.new { write = function(line) lines[#lines + 1] = line end })
+      end)
       ended = not ok and raised
       _G.error(raised, 0)
     end)
@@ -181,6 +184,7 @@ function T.test_cancellation_ends_the_run()
     running:cancel()
   end
   lu.assertTrue(error.is(ended, "cancelled"))
+  lu.assertStrContains(lines[#lines], "interrupted in: slow on a. The same run again goes on from there.")
 end
 
 function T.test_when_leaves_a_step_out_and_not_what_needs_it()

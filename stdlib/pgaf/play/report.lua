@@ -27,6 +27,8 @@ function report.new(options)
   }, Report)
 end
 
+local function milliseconds(seconds) return math.floor(seconds * 1000 + 0.5) / 1000 end
+
 -- One event a line, for programs.
 ---@param event string
 ---@param fields table
@@ -81,7 +83,7 @@ end
 ---@param item pgaf.Item
 function Report:finished(item)
   self:event("finished", {
-    step = item.step[1], node = item.target.name, status = item.status, seconds = item.seconds,
+    step = item.step[1], node = item.target.name, status = item.status, seconds = milliseconds(item.seconds),
     detail = type(item.detail) == "string" and item.detail or nil,
     error = item.status == "failed" and error_fields(item.error) or nil,
   })
@@ -96,12 +98,25 @@ function Report:finished(item)
   self.write((line_of(self, item, detail)))
 end
 
+local function listed(items)
+  local told = {}
+  for i, item in ipairs(items) do told[i] = item.step[1] .. " on " .. item.target.name end
+  return table.concat(told, ", ")
+end
+
 ---@param items pgaf.Item[]
 function Report:still_running(items)
   if #items == 0 then return end
-  local told = {}
-  for i, item in ipairs(items) do told[i] = item.step[1] .. " on " .. item.target.name end
-  self:say(("%7.2f s  ...      %s"):format(time.now() - self.began, table.concat(told, ", ")))
+  self:say(("%7.2f s  ...      %s"):format(time.now() - self.began, listed(items)))
+end
+
+---The run ends before its time; what was being done may be half done.
+---@param items pgaf.Item[]
+function Report:interrupted(items)
+  local where = listed(items)
+  self:event("interrupted", { at_work = where })
+  self:say(("%7.2f s  interrupted in: %s. The same run again goes on from there."):format(
+    time.now() - self.began, where ~= "" and where or "nothing"))
 end
 
 local STATUSES = { "ok", "changed", "failed", "skipped" }
@@ -141,7 +156,7 @@ end
 ---@param result pgaf.play.Result
 function Report:finish(result)
   local counts = result.counts
-  self:event("recap", { counts = counts, seconds = result.seconds, changed = counts.changed > 0 })
+  self:event("recap", { counts = counts, seconds = milliseconds(result.seconds), changed = counts.changed > 0 })
   if self.json then return end
   if counts.changed > 0 or counts.failed > 0 or self.verbose then recap(self, result) end
   tell_failures(self, result)

@@ -9,6 +9,7 @@ local time = require "pgafrun.time"
 local runner = {}
 
 local DEFAULT_TIMEOUT = 300
+local HEARTBEAT_SECONDS = 10
 
 ---@class pgaf.play.Result
 ---@field items pgaf.Item[]
@@ -118,15 +119,19 @@ function Run:perform(item)
   self:settle(item, result.done and "changed" or "ok", result.done)
 end
 
+function Run:at_work()
+  local running = {}
+  for _, item in ipairs(self.plan.items) do
+    if item.status == "running" and item.started then running[#running + 1] = item end
+  end
+  return running
+end
+
 -- Long steps say from time to time that they are still at work.
 local function heartbeat(self)
   while true do
-    task.sleep(10)
-    local running = {}
-    for _, item in ipairs(self.plan.items) do
-      if item.status == "running" and item.started then running[#running + 1] = item end
-    end
-    self.report:still_running(running)
+    task.sleep(HEARTBEAT_SECONDS)
+    self.report:still_running(self:at_work())
   end
 end
 
@@ -137,6 +142,12 @@ function runner.run(plan, report)
   local started = time.now()
   local run = setmetatable({ plan = plan, report = report, dropped = {} }, Run)
   report:begin(plan)
+  local ended = false
+  local _ <close> = setmetatable({}, {
+    __close = function()
+      if not ended then report:interrupted(run:at_work()) end
+    end,
+  })
   do
     local beats <close> = task.group { name = "still at work" }
     local beat = beats:spawn(heartbeat, run)
@@ -152,6 +163,7 @@ function runner.run(plan, report)
     end
     beat:cancel()
   end
+  ended = true
   local counts = { ok = 0, changed = 0, failed = 0, skipped = 0 }
   for _, item in ipairs(plan.items) do counts[item.status] = counts[item.status] + 1 end
   local result = { items = plan.items, counts = counts, seconds = time.now() - started, failed = counts.failed > 0 }
