@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-prefix=pgaf-live-prov
+prefix=${PGAFRUN_TEST_PREFIX:-pgaf-live-prov}
 work=$(mktemp -d)
 runs=0
 
@@ -146,10 +146,13 @@ ok "memory, superusers, clusters, access rules and files are as promised"
 # ---------------------------------------------------------------------- drift
 
 on "$prefix-2" <<<'sed -i s/LimitNOFILE=65536/LimitNOFILE=1024/ /etc/systemd/system/pgautofailover.service; systemctl stop pgautofailover'
+on "$prefix-1" <<<'pg_createcluster --start -p 5499 15 main >/dev/null'
 as_postgres "$prefix-monitor" <<<'psql -XAtqd postgres -c "alter system set pgautofailover.primary_demote_timeout = 1234" -c "select pg_reload_conf()" >/dev/null'
 run "$work/right.lua" postgres_ha
 [ "$status" -eq 0 ] || fail "drift: status $status"
-[ "$(grep -c ' changed  ' "$work/out")" -eq 3 ] || fail "three things were to be mended"
+[ "$(grep -c ' s  changed  ' "$work/out")" -eq 4 ] || fail "four things were to be mended"
+said "stopped the distribution's cluster 15/main"
+[ -z "$(on "$prefix-1" <<<'pg_lsclusters -h | grep online || :')" ] || fail "the distribution's cluster runs"
 said "reset pgautofailover.primary_demote_timeout"
 said "$prefix-2 is not running"
 [ "$(on "$prefix-2" <<<'systemctl show pgautofailover -p LimitNOFILE --value')" = 65536 ] || fail "the unit is not mended"

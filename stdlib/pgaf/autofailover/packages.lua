@@ -43,11 +43,36 @@ function packages.no_default_cluster()
   end
 end
 
+-- In an image that has PostgreSQL already, that cluster may be there all the same: it would take port and memory. It is
+-- stopped for good, and its data left as it is.
+local function default_cluster_stopped(version)
+  local start_conf = ("/etc/postgresql/%d/main/start.conf"):format(version)
+  return {
+    reads = { { "content", start_conf } },
+    probe = function(_, _, facts)
+      local text = facts.content[start_conf]
+      local mode = text and ("\n" .. text):match("\n%s*(%l+)")
+      return mode and mode ~= "disabled" and ("the distribution's cluster %d/main is there"):format(version) or nil
+    end,
+    apply = function(_, target)
+      target.node:run(([[
+if [ "$(pg_lsclusters -h %d main | awk '{ print $4 }')" = online ]; then pg_ctlcluster %d main stop -m fast; fi
+echo disabled >%s && systemctl daemon-reload]]):format(version, version, start_conf), { timeout = 120 })
+      return ("stopped the distribution's cluster %d/main"):format(version)
+    end,
+  }
+end
+
 ---@param formation pgaf.Formation
----@return fun(): pgaf.Resource
+---@return fun(): pgaf.Resource[]
 function packages.installed(formation)
   local postgres = formation.inventory.postgres
-  return function() return package { names = packages.names(postgres), versions = postgres.packages } end
+  return function()
+    return {
+      package { names = packages.names(postgres), versions = postgres.packages },
+      default_cluster_stopped(postgres.version),
+    }
+  end
 end
 
 return packages

@@ -66,6 +66,11 @@ function summary.tell(formation, report)
   if state then
     for _, line in ipairs(summary.lines(state)) do report:say(line) end
     report:say(("number_sync_standbys %d"):format(state.number_sync_standbys))
+    for _, row in ipairs(state.nodes) do
+      if not formation.by_name[row.name] then
+        report:say(row.name .. " is registered, and not in the inventory: its connections are refused from now on")
+      end
+    end
   else
     report:say(("the monitor of %s does not answer"):format(formation.name))
   end
