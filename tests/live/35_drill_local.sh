@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# time-limit: 600
+# time-limit: 900
 # The same drill on the provider that needs no containers: run by a user without any rights, on loopback addresses.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -72,3 +72,4 @@ source tests/live/lib/drill.sh
 
 expect 0 scripts/postgres_ha.lua
 drill_tests
+broken_hypotheses

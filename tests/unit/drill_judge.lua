@@ -50,6 +50,16 @@ function T.test_nodes_that_differ_are_data_loss()
   lu.assertEquals(code_of { audit = audit { nodes = { b = { differs = { 3 } } } } }, 4)
 end
 
+function T.test_a_node_that_was_not_looked_at_proves_nothing()
+  local verdict = judge.drill(findings { audit = audit { nodes = { b = { problem = "no connection" } } } })
+  lu.assertEquals(verdict.code, 2)
+  lu.assertStrContains(verdict.reasons[1], "no connection")
+end
+
+function T.test_loss_is_told_although_the_drill_could_not_go_on()
+  lu.assertEquals(code_of { audit = audit { lost = { 7 } }, failure = "late", failure_kind = "late" }, 4)
+end
+
 function T.test_ghosts_and_duplicates_do_not_pass()
   lu.assertEquals(code_of { audit = audit { ghosts = { 3 } } }, 2)
   lu.assertEquals(code_of { audit = audit { duplicates = { 3 } } }, 2)

@@ -35,12 +35,19 @@ select extract(epoch from min(d.at) filter (where d.server = last.server and d.p
                - max(d.at) filter (where d.server <> last.server or d.port <> last.port))::float8 as seconds
   from %s d, (select server, port from %s order by at desc limit 1) last]]
 
+local function look_at(context, name, table_name, ids, lsn)
+  local connection <close> = context.reach:node(name, "drill audit")
+  local problem = wait_replayed(connection, lsn)
+  return { differs = ledger.difference(ids, read_ids(connection, table_name)), problem = problem }
+end
+
 ---@class pgaf.AuditResult: pgaf.Audit
 ---@field rows integer
----@field nodes table<string, { differs: integer[], problem: string? }> every other node
+---@field nodes table<string, { differs: integer[]?, problem: string? }> every other node; without `differs` it could
+---       not be looked at
 ---@field data_gap number? seconds
 
---- Looks everything up.
+--- Looks everything up. Raises when the primary cannot be looked at.
 ---@param context pgaf.DrillContext
 ---@param workload pgaf.Workload
 ---@return pgaf.AuditResult
@@ -53,10 +60,9 @@ function audit.run(context, workload)
   local lsn = primary:query("select pg_current_wal_lsn()::text as lsn").rows[1].lsn
   for _, entry in ipairs(context.inventory.nodes) do
     if context.provider:node(entry.name).hostname ~= primary.host then
-      local connection <close> = context.reach:node(entry.name, "drill audit")
-      local problem = wait_replayed(connection, lsn)
-      local differs = ledger.difference(ids, read_ids(connection, workload.table_name))
-      result.nodes[entry.name] = { differs = differs, problem = problem }
+      local ok, found = pcall(look_at, context, entry.name, workload.table_name, ids, lsn)
+      task.check()
+      result.nodes[entry.name] = ok and found or { problem = tostring(found) }
     end
   end
   return result

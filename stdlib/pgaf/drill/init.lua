@@ -137,6 +137,8 @@ function Drill:put_back_after(problem)
   local restored, trouble = pcall(task.shield, seconds + 1, function() self:put_back(seconds) end)
   if not restored then self.result.put_back_problem = tostring(trouble) end
   if cancelled then return end
+  -- What could not be put back may have lost writes all the same: the survivor can tell.
+  self:audit()
   if not error.is(problem) then throw(problem, 0) end
   self.result.failure = tostring(problem)
   self.result.failure_kind = late and "late" or "tool"
@@ -149,6 +151,9 @@ function Drill:put_back(seconds)
   put_back.run(self, self.journal, {
     timeout = seconds or self.options.repair_timeout, outcome = self.result.interrupted and "interrupted" or "put back",
     on_trouble = function(node, text) self.options.say(node .. ": " .. text) end,
+    before_drop = function()
+      if not self.result.interrupted then self:audit() end
+    end,
   })
 end
 
@@ -256,6 +261,12 @@ end
 --- Stops the clients and looks every write up, on every node.
 function Drill:look_writes_up()
   self.workload:stop()
+  self:audit()
+end
+
+-- Once, while the drill's table is there. The clients have stopped.
+function Drill:audit()
+  if self.result.audit or not self.workload or self.workload.ledger.count == 0 then return end
   local ok, found = pcall(audit.run, self, self.workload)
   task.check()
   if ok then self.result.audit = found else self.result.audit_problem = tostring(found) end

@@ -60,7 +60,9 @@ local function loss_findings(r, reasons)
     reasons[#reasons + 1] = ("%d acknowledged writes are lost: %s"):format(#a.lost, first_ids(a.lost))
   end
   for node, other in pairs(a.nodes) do
-    if #other.differs > 0 then
+    if not other.differs then
+      reasons[#reasons + 1] = ("%s could not be looked at: %s"):format(node, other.problem)
+    elseif #other.differs > 0 then
       lost = true
       reasons[#reasons + 1] = ("%s differs from the primary in %d rows%s: %s"):format(node, #other.differs,
         other.problem and " (" .. other.problem .. ")" or "", first_ids(other.differs))
@@ -92,6 +94,23 @@ end
 ---@field failure string? the drill could not go on
 ---@field failure_kind "late"|"tool"|nil late: the formation was not whole in time, but is now
 
+-- A drill whose writes were not looked up on every node has proven nothing.
+local function is_proven(r)
+  if not r.audit then return false end
+  for _, other in pairs(r.audit.nodes) do
+    if not other.differs then return false end
+  end
+  return true
+end
+
+local function decide(r, lost, failed)
+  if r.interrupted then return r.put_back_problem and judge.NOT_PUT_BACK or judge.INTERRUPTED end
+  if lost then return judge.LOST end
+  if r.put_back_problem then return judge.NOT_PUT_BACK end
+  if r.failure then return r.failure_kind == "late" and judge.TOO_SLOW or judge.MISSING end
+  return (failed or not is_proven(r)) and judge.TOO_SLOW or judge.PASSED
+end
+
 --- The verdict on a drill that was begun.
 ---@param r pgaf.Findings
 ---@return pgaf.Verdict
@@ -100,21 +119,14 @@ function judge.drill(r)
   if r.put_back_problem then reasons[#reasons + 1] = "could not be put back: " .. r.put_back_problem end
   if r.interrupted then
     reasons[#reasons + 1] = "interrupted before its end"
-    return verdict(r.put_back_problem and judge.NOT_PUT_BACK or judge.INTERRUPTED, reasons)
+    return verdict(decide(r), reasons)
   end
-  if r.failure then
-    reasons[#reasons + 1] = r.failure
-    local code = r.failure_kind == "late" and judge.TOO_SLOW or judge.MISSING
-    return verdict(r.put_back_problem and judge.NOT_PUT_BACK or code, reasons)
-  end
+  if r.failure and r.failure ~= r.put_back_problem then reasons[#reasons + 1] = r.failure end
   local lost = loss_findings(r, reasons)
   local untrue = untrue_findings(r, reasons)
-  local slow = speed_findings(r, reasons)
-  if lost then return verdict(judge.LOST, reasons) end
-  if r.put_back_problem then return verdict(judge.NOT_PUT_BACK, reasons) end
-  -- A drill whose writes could not be looked up has proven nothing.
-  if slow or untrue or not r.audit then return verdict(judge.TOO_SLOW, reasons) end
-  return verdict(judge.PASSED, reasons)
+  -- A drill that could not go on may have ended before any client could be back.
+  local slow = (r.gap or not r.failure) and speed_findings(r, reasons)
+  return verdict(decide(r, lost, untrue or slow), reasons)
 end
 
 local REFUSALS = {

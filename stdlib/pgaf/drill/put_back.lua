@@ -1,6 +1,7 @@
 -- Puts back what a drill broke, from its journal: the drill itself does it when it is interrupted or fails, and
 -- scripts/restore.lua after a drill that was killed. Looks before it acts, so it may be repeated at any time.
 
+local throw = error
 local error = require "pgafrun.error"
 local pg = require "pgafrun.pg"
 local task = require "pgafrun.task"
@@ -10,6 +11,7 @@ local workload = require "pgaf.drill.workload"
 -- After a node runs, its service manager gets this long to start pg_autoctl by itself.
 local SERVICE_SECONDS = 10
 local RETRY_SECONDS = 1
+local LONGEST_RETRY_SECONDS = 15
 -- A state that does not move for so long, on a node that reports, is stuck: a restart of its pg_autoctl heals it.
 local STUCK_SECONDS = 30
 
@@ -45,18 +47,23 @@ function put_back.node(node)
   start_service(node)
 end
 
--- The provider's own troubles pass (a daemon that restarts, a connection that broke): tried until the deadline.
-local function insist(node, on_trouble)
+local function first_line(problem) return (tostring(problem):match "^[^\n]*") end
+
+-- The provider's own troubles pass (a daemon that restarts, a connection that broke): tried until the deadline, at
+-- longer and longer intervals. What was the matter last is what is told then.
+local function insist(node, last, on_trouble)
+  local pause = RETRY_SECONDS
   while true do
     local ok, problem = pcall(put_back.node, node)
-    if ok then return end
+    if ok then break end
+    last.problem = problem
     task.check()
-    if not error.is(problem) or problem.kind == "missing" then error.raise {
-      kind = "missing", operation = "put back " .. node.name, message = tostring(problem), cause = problem,
-    } end
-    on_trouble(node.name, tostring(problem))
-    task.sleep(RETRY_SECONDS)
+    if not error.is(problem) or error.is(problem, "missing") then throw(problem, 0) end
+    on_trouble(node.name, first_line(problem))
+    task.sleep(pause)
+    pause = math.min(pause * 2, LONGEST_RETRY_SECONDS)
   end
+  last.problem = nil
 end
 
 -- Restarts pg_autoctl, once, on a node whose reported state has not followed its goal for long although it reports.
@@ -120,26 +127,40 @@ function put_back.drop_table(context, journal)
   connection:query(("drop table if exists %s.%s"):format(workload.SCHEMA, pg.quote_ident(journal.opened.table_name)))
 end
 
+local function run(context, journal, options, last)
+  local names = {}
+  for name in pairs(journal.broken) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do insist(context.provider:node(name), last, options.on_trouble) end
+  local formation = put_back.wait_whole(context, names, {
+    -- So that its own message, with the reasons, comes before the deadline of all.
+    timeout = math.max(1, task.remaining() - 1), on_trouble = options.on_trouble,
+  })
+  for _, name in ipairs(names) do journal:undone(name) end
+  if options.before_drop then options.before_drop() end
+  put_back.drop_table(context, journal)
+  journal:close(options.outcome)
+  return formation
+end
+
+---@class pgaf.PutBackOptions
+---@field timeout number
+---@field outcome string for the journal
+---@field on_trouble fun(node: string, text: string)
+---@field before_drop? fun() called when the formation is whole and the drill's table still there
+
 --- All of it: nodes, formation, table, and the journal closed. Raises when the time passes first.
 ---@param context pgaf.DrillContext
 ---@param journal pgaf.Journal
----@param options { timeout: number, outcome: string, on_trouble: fun(node: string, text: string) }
+---@param options pgaf.PutBackOptions
 ---@return pgaf.FormationState
 function put_back.run(context, journal, options)
-  return task.timeout(options.timeout, function()
-    local names = {}
-    for name in pairs(journal.broken) do names[#names + 1] = name end
-    table.sort(names)
-    for _, name in ipairs(names) do insist(context.provider:node(name), options.on_trouble) end
-    local formation = put_back.wait_whole(context, names, {
-      -- So that its own message, with the reasons, comes before this function's deadline.
-      timeout = math.max(1, task.remaining() - 1), on_trouble = options.on_trouble,
-    })
-    for _, name in ipairs(names) do journal:undone(name) end
-    put_back.drop_table(context, journal)
-    journal:close(options.outcome)
-    return formation
-  end)
+  local last = {}
+  local ok, result = pcall(task.timeout, options.timeout, run, context, journal, options, last)
+  if ok then return result end
+  task.check()
+  if error.is(result, "timeout", "deadline") and last.problem then throw(last.problem, 0) end
+  throw(result, 0)
 end
 
 return put_back

@@ -15,7 +15,8 @@ local function verdict_lines(r, paint, lines)
     headline = ("%s  clients could not write for %.2f s (budget %g s)"):format(v.name, r.gap.seconds, r.budget)
   end
   lines[#lines + 1] = paint(v.code == 0 and "pass" or "fail", headline)
-  for _, reason in ipairs(v.reasons) do lines[#lines + 1] = "  " .. reason end
+  -- The first line of each; the rest is in the result's file.
+  for _, reason in ipairs(v.reasons) do lines[#lines + 1] = "  " .. reason:match "^[^\n]*" end
 end
 
 local function speed_lines(r, lines)
@@ -37,11 +38,12 @@ local function phase_lines(r, paint, lines)
   lines[#lines + 1] = ""
   local outage_ended = false
   for _, phase in ipairs(r.phases) do
-    if not phase.outage and not outage_ended then
+    if r.gap and not phase.outage and not outage_ended then
       outage_ended = true
       lines[#lines + 1] = paint("dim", "  -- clients write again --")
     end
-    local missed = #phase.unseen > 0 and ("  (unseen: %s)"):format(table.concat(phase.unseen, ", ")) or ""
+    local missed = #phase.unseen > 0 and ("  (unseen: %s%s)"):format(phase.unseen[1],
+      #phase.unseen > 1 and " and " .. #phase.unseen - 1 .. " more" or "") or ""
     lines[#lines + 1] = ("  %-26s %8.3f s   %s%s"):format(
       phase.name, phase.seconds, paint("dim", phase.setting), missed)
   end

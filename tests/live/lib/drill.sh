@@ -167,6 +167,55 @@ test_no_table_is_left() {
   expect 0 tests/live/lib/tables.lua
 }
 
+# Replication made asynchronous behind the drill's back: what was acknowledged dies with the primary.
+test_lost_writes() {
+  local name
+  name=$(primary)
+  (pgaf tests/live/lib/sql.lua "$name" "alter system set wal_writer_delay = '10s'")
+  (pgaf tests/live/lib/sql.lua "$name" "select pg_reload_conf()") >"$WORK/out"
+  (pgaf tests/live/lib/sql.lua "$name" "alter role pgaf_probe set synchronous_commit = off")
+  expect 4 scripts/failover_drill.lua --rto 60 --json "$WORK/result.json"
+  says "DATA LOST"
+  [ "$(field "$WORK/result.json" audit.lost.1)" -gt 0 ] || fail "the lost writes are not named"
+  name=$(primary)
+  (pgaf tests/live/lib/sql.lua "$name" "alter role pgaf_probe reset synchronous_commit")
+  stays_whole "a drill that lost data"
+}
+
+# A monitor that may not promote anybody.
+test_no_promotion() {
+  local standby=${NODES[0]}
+  [ "$(primary)" != "$standby" ] || standby=${NODES[1]}
+  (pgaf tests/live/lib/sql.lua monitor "select pgautofailover.set_node_candidate_priority('default', '$standby', 0)")
+  whole
+  expect 2 scripts/failover_drill.lua --rto 15 --json "$WORK/result.json"
+  says "no client could write again"
+  (pgaf tests/live/lib/sql.lua monitor "select pgautofailover.set_node_candidate_priority('default', '$standby', 50)")
+  whole
+}
+
+# The victim has lost its configuration: it is not put back, no other drill begins, and once it can start restore works.
+test_cannot_come_back() {
+  local victim
+  victim=$(primary)
+  (pgaf tests/live/lib/hide.lua "$victim" away)
+  expect 5 scripts/failover_drill.lua --rto 60 --repair-timeout 15 --json "$WORK/result.json"
+  says "could not be put back"
+  expect 1 scripts/failover_drill.lua --rto 60
+  expect 5 scripts/restore.lua --repair-timeout 5
+  (pgaf tests/live/lib/hide.lua "$victim" back)
+  expect 0 scripts/restore.lua
+  stays_whole "a restore"
+}
+
+broken_hypotheses() {
+  local name
+  for name in lost_writes no_promotion cannot_come_back; do
+    echo "== $name"
+    "test_$name"
+  done
+}
+
 drill_tests() {
   local name
   for name in passes_twice_and_swaps interrupted killed_and_restored no_table_is_left; do
