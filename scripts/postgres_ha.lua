@@ -50,7 +50,7 @@ local p = play.new { title = "PostgreSQL HA " .. formation.name, targets = forma
 
 -- The machines.
 p:step { "instance", tags = { "instances" }, resource = host.instance }
-p:step { "survey", on = monitor, needs = { "instance" }, resource = function() return cluster.survey(formation) end }
+p:step { "survey", on = monitor, needs = { "instance" }, resource = cluster.survey(formation) }
 
 -- The programs, on all machines side by side.
 if has_packages then
@@ -69,10 +69,9 @@ end
 p:step { "folders", needs = { has_packages and "packages" or "instance" }, resource = host.folders(formation) }
 
 -- Passwords, certificates, configuration.
-p:step { "passwords", on = monitor, needs = { "folders" }, resource = function() return passwords.kept(formation) end }
+p:step { "passwords", on = monitor, needs = { "folders" }, resource = passwords.kept(formation) }
 p:step {
-  "certificate authority", on = monitor, tags = { "tls" }, needs = { "folders" },
-  resource = function() return pki.authority(formation) end,
+  "certificate authority", on = monitor, tags = { "tls" }, needs = { "folders" }, resource = pki.authority(formation),
 }
 p:step {
   "certificate", tags = { "tls" }, needs = { "folders", "certificate authority", everywhere "instance" },
@@ -104,17 +103,13 @@ p:step {
 }
 
 -- The formation as a whole, and what applications see of it.
-p:step {
-  "whole", on = monitor, needs = { everywhere "keeper" },
-  resource = function() return registration.whole(formation) end,
-}
+p:step { "whole", on = monitor, needs = { everywhere "keeper" }, resource = registration.whole(formation) }
 p:step {
   "formation settings", on = monitor, tags = { "settings" }, needs = { "whole" },
-  resource = function() return registration.settings(formation) end,
+  resource = registration.settings(formation),
 }
 p:step {
-  "monitor's roles", on = monitor, tags = { "roles" }, needs = { "monitor" },
-  resource = function() return roles.on_monitor(formation) end,
+  "monitor's roles", on = monitor, tags = { "roles" }, needs = { "monitor" }, resource = roles.on_monitor(formation),
 }
 p:step { "roles", on = nodes, tags = { "roles" }, needs = { "whole" }, resource = roles.on_primary(formation) }
 

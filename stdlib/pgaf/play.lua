@@ -36,7 +36,8 @@ local play = {}
 ---@field needs? (string|pgaf.Need)[] a step's name: the same target's, or, where that step does not run on this target,
 ---all of its targets
 ---@field when? fun(target: pgaf.Target): boolean, string? false: skipped, and why
----@field resource? fun(target: pgaf.Target): pgaf.Resource|pgaf.Resource[] or, instead, the resource's own fields:
+---@field resource? pgaf.Resource|pgaf.Resource[]|fun(target: pgaf.Target): pgaf.Resource|pgaf.Resource[]
+---or, instead, the resource's own fields:
 ---@field reads? fun(target: pgaf.Target): pgaf.facts.Request[]
 ---@field probe? fun(target: pgaf.Target, facts: pgaf.Snapshot): string?
 ---@field apply? fun(target: pgaf.Target, difference: string, facts: pgaf.Snapshot): string?

@@ -71,7 +71,7 @@ function T.test_01_what_the_monitor_would_refuse_is_refused_before_anything_is_m
   f.values.formation_settings = { number_sync_standbys = 1 }
   local result, text = provision()
   f.values.formation_settings = nil
-  lu.assertEquals(result.code, 1)
+  lu.assertEquals(result.code, 64)
   lu.assertStrContains(text, "number_sync_standbys: 1 cannot be kept")
   lu.assertNil(fs.stat(f.folder .. "/f"))
 end
@@ -80,7 +80,7 @@ function T.test_02_production_refuses_the_placeholder_password()
   f.values.environment = "production"
   local result, text = provision()
   f.values.environment = "lab"
-  lu.assertEquals(result.code, 1)
+  lu.assertEquals(result.code, 64)
   lu.assertStrContains(text, 'is the placeholder "changeme-DEV-ONLY"')
   lu.assertNil(fs.stat(f.folder .. "/f"))
 end

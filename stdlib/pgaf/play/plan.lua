@@ -46,7 +46,7 @@ end
 
 local function resources_of(step, target)
   if not step.resource then return { own_resource(step, target) } end
-  local made = step.resource(target)
+  local made = type(step.resource) == "function" and step.resource(target) or step.resource
   return (made.probe or made.ensure) and { made } or made
 end
 
