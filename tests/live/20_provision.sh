@@ -88,6 +88,12 @@ said postgresql-97-auto-failover
 [ "$(ours | wc -l)" -eq 3 ] || fail "the instances are not there, or not tagged"
 ok "a package that does not exist is named, and what was made is ours"
 
+inventory "$work/key.lua" 'i.postgres.source = "pgdg"; i.postgres.pgdg = { key = "https://127.0.0.1:9/key.asc" }'
+run "$work/key.lua" postgres_ha
+[ "$status" -eq 1 ] || fail "a signing key that cannot be fetched: status $status"
+said "$prefix-1 cannot fetch the signing key https://127.0.0.1:9/key.asc"
+ok "a signing key that cannot be fetched is named"
+
 # ---------------------------------------------------------------------- killed half-way, two at once
 
 # killed_at PATTERN SECONDS: starts a run, waits until it says PATTERN, and some time more, and kills it.
