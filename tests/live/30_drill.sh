@@ -19,7 +19,7 @@ return {
   nodes = { { name = "${NODES[0]}" }, { name = "${NODES[1]}" } },
   postgres = { version = 15, source = "distribution" },
   timers = {
-    health_check_period = 500, health_check_timeout = 500, health_check_max_retries = 1,
+    health_check_period = 500, health_check_timeout = 1500, health_check_max_retries = 1,
     health_check_retry_delay = 200, node_considered_unhealthy_timeout = 2500, primary_demote_timeout = 4001,
     network_partition_timeout = 1,
   },

@@ -45,7 +45,7 @@ return {
   },
   postgres = { source = "distribution", version = 15, wal_keep_size = "64MB" },
   timers = {
-    health_check_period = 500, health_check_timeout = 500, health_check_max_retries = 1,
+    health_check_period = 500, health_check_timeout = 1500, health_check_max_retries = 1,
     health_check_retry_delay = 200, node_considered_unhealthy_timeout = 2500, primary_demote_timeout = 4001,
     network_partition_timeout = 1,
   },

@@ -46,6 +46,7 @@ whole() {
 stays_whole() { is_whole || { cat "$WORK/state"; fail "after $1 the formation is not whole"; }; }
 
 primary() {
+  whole
   expect 0 scripts/state.lua --json
   local first=1
   [ "$(field "$WORK/out" nodes.1.reported)" = primary ] || first=2
@@ -57,6 +58,7 @@ runs() { find "$WORK/state-home" -name journal | wc -l; }
 # untouched COMMAND...: it makes no run, and the primary stays with its timeline.
 untouched() {
   local before after runs_before
+  whole
   expect 0 scripts/state.lua --json
   before=$(field "$WORK/out" nodes.1.timeline)
   runs_before=$(runs)
