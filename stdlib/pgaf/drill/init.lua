@@ -172,9 +172,27 @@ function Drill:start_observing(seconds)
   watch.start(self.group, function() return self.reach:monitor("drill watch") end, self.inventory.formation_id,
     self.timeline:sink())
   self:follow_provider()
+  self:watch_victim_die()
   self.workload:start(self.group)
   self.steady_from = time.now()
   task.sleep(seconds)
+end
+
+-- Well before the fault: what watches must have begun to watch. That it could not is no reason to end the drill.
+function Drill:watch_victim_die()
+  local victim = self.baseline.primary
+  local opened, wait_dead = pcall(function() return self.provider:node(victim):watch_death() end)
+  task.check()
+  if not opened then return self.timeline:note("provider", tostring(wait_dead), victim) end
+  self.group:spawn_named("watch " .. victim .. " die", function()
+    local ok, at = pcall(wait_dead)
+    task.check()
+    if not ok then
+      self.timeline:note("provider", tostring(at), victim)
+    elseif self.timeline:at "fault_sent" then
+      self.timeline:mark("dead", victim, at)
+    end
+  end)
 end
 
 function Drill:follow_provider()
@@ -199,16 +217,6 @@ function Drill:break_primary(stop, undo)
   for _, name in ipairs(self.baseline.standbys) do
     sentinel.start(self.group, self.reach, name, self.workload, self.timeline)
   end
-  local wait_dead = node:watch_death()
-  self.group:spawn_named("watch " .. victim .. " die", function()
-    local ok, at = pcall(wait_dead)
-    task.check()
-    if ok then
-      self.timeline:mark("dead", victim, at)
-    else
-      self.timeline:note("provider", tostring(at), victim)
-    end
-  end)
   self.workload:expect_failover(self.victim_host)
   self.journal:about_to_break(victim, undo)
   self.result.victim, self.result.fault_at = victim, time.iso()

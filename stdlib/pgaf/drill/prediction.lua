@@ -27,6 +27,9 @@ local ELECTION_BEST, ELECTION_WORST = 0.5, 4.0
 ---@field worst number
 ---@field terms pgaf.PredictionTerm[]
 
+-- The rounds of health checks start late by this much, when attempts of the round before lasted long.
+local ROUND_SECONDS = 1.5
+
 local function show(name, seconds) return ("%s = %g s"):format(name, seconds) end
 
 -- Until a health check has failed in all its attempts. `silent`: the host answers nothing, not even with a reset, so
@@ -35,7 +38,8 @@ local function health_check(timers, silent)
   local attempts = timers.health_check_max_retries + 1
   local pauses = timers.health_check_max_retries * timers.health_check_retry_delay
   -- A container that is gone may still be answered for (host unreachable): the best case is a quick refusal.
-  local worst = timers.health_check_period + pauses + (silent and attempts * timers.health_check_timeout or 0)
+  local worst = timers.health_check_period + pauses
+  if silent then worst = worst + attempts * timers.health_check_timeout + ROUND_SECONDS end
   return pauses, worst
 end
 
