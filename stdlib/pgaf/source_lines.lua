@@ -102,13 +102,19 @@ function source_lines.read(text)
   tokens(text, function(kind, word, line) list[#list + 1] = { kind = kind, text = word, line = line } end)
   local found = { paths = {}, names = {} }
   for i, token in ipairs(list) do
-    local after = list[i + 1]
-    if token.kind == "name" and after and after.kind == "=" then
+    if token.kind == "name" and list[i + 1] and list[i + 1].kind == "=" then
       found.names[token.text] = found.names[token.text] or token.line
     end
-    if token.kind == "name" and token.text == "return" and after and after.kind == "{" then
-      found.paths[""] = token.line
-      constructor(list, i + 2, "", found.paths)
+  end
+  -- the file's own return is the last one that is not inside another's table
+  local i = 1
+  while list[i] do
+    local after = list[i + 1]
+    if list[i].text == "return" and list[i].kind == "name" and after and after.kind == "{" then
+      found.paths = { [""] = list[i].line }
+      i = constructor(list, i + 2, "", found.paths)
+    else
+      i = i + 1
     end
   end
   return found
