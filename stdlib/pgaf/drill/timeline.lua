@@ -111,9 +111,8 @@ local function read_consequences(self, at, node, now, before)
   if node ~= self.victim then
     if moved and CHOSEN[now.goal] then sign(self, "assigned", node, at) end
     if WRITABLE[now.goal] then sign(self, "presumed_gone", node, at) end
-    if start and at > start.at and now.reported == "primary" and now.goal == "primary" then
-      sign(self, "synchronous", node, at)
-    end
+    -- With another standby left, that does not wait for the victim.
+    if now.reported == "primary" and now.goal == "primary" then sign(self, "synchronous", node, at) end
   elseif start and at > start.at and now.reported == "secondary" and now.goal == "secondary" then
     sign(self, "rejoined", node, at)
   end
