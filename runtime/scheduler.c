@@ -92,6 +92,8 @@ static void signal_arrived(uv_async_t *handle) { scheduler_cancel(handle->data);
 
 /* --- time ----------------------------------------------------------------------------------------------- */
 
+static void timer_arm(scheduler_t *s);
+
 static void timer_due(uv_timer_t *timer) {
   scheduler_t *s = timer->data;
   uint64_t now = uv_hrtime();
@@ -100,6 +102,8 @@ static void timer_due(uv_timer_t *timer) {
     task_t *t = (task_t *)e;
     task_wake(t, t->scope->deadline <= now ? WAKE_DEADLINE : WAKE_TIMER);
   }
+  /* libuv counts whole milliseconds and may come up to one early; without a timer the loop would then sleep for ever */
+  if (!s->ready.head) timer_arm(s);
 }
 
 static void timer_arm(scheduler_t *s) {

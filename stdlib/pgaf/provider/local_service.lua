@@ -42,8 +42,11 @@ end
 -- pg_autoctl takes a zombie for a living instance, and a stale postmaster.pid for a running server.
 local function clear_leftovers(node)
   local paths = node:paths()
-  local postmaster = paths.pgdata .. "/postmaster.pid"
-  for _, path in ipairs { paths.pidfile, postmaster } do
+  local files = { paths.pidfile, paths.pgdata .. "/postmaster.pid" }
+  for _, name in ipairs(fs.list(paths.run)) do
+    if name:match "^%.s%.PGSQL%.%d+%.lock$" then files[#files + 1] = paths.run .. "/" .. name end
+  end
+  for _, path in ipairs(files) do
     local pid = tree.read_pid(path)
     if fs.stat(path) and not (pid and tree.lives_in(pid, node.base)) then fs.remove(path) end
   end
