@@ -363,7 +363,6 @@ static void sends_sixteen_mebibytes_while_receiving_them(void **state) {
   op_t *reader = ws_recv(ws);
   op_t *first = ws_send(ws, big, size, false);
   op_t *second = ws_send(ws, "tail", 4, true);
-  assert_false(op_is_done(first)); /* nobody has read sixteen mebibytes yet */
   loop_wait(&client, second);
   loop_wait(&client, first);
   loop_wait(&client, reader);
