@@ -1,11 +1,13 @@
-/* crypto.c - digests, random bytes, base64 and certificates, by libcrypto; docs/meta/crypto.lua has the interface. */
+/* crypto.c - digests, ciphers, random bytes, base64 and certificates, by libcrypto; docs/meta/crypto.lua has the interface. */
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
 
 #include <arpa/inet.h>
 #include <lauxlib.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
@@ -14,8 +16,15 @@
 #include "modules.h"
 
 #define CERTIFICATE_METATABLE "pgafrun.crypto.certificate"
+#define CIPHER_METATABLE "pgafrun.crypto.cipher"
 
-enum { RANDOM_MAX = 4096 };
+enum {
+  RANDOM_MAX = 4096,
+  DERIVED_MAX = 1024,
+  ITERATIONS_MAX = 1000000, /* a second or so: it is computed at once, and nothing else goes on meanwhile */
+  AES_KEY = 32,
+  AES_BLOCK = 16,
+};
 
 /* --- bytes ----------------------------------------------------------------------------------------------- */
 
@@ -111,6 +120,85 @@ static int lcrypto_base64_decode(lua_State *L) {
   ptrdiff_t n = base64_decode(text, size, (unsigned char *)data);
   if (n < 0) return raise_data(L, "crypto.base64_decode", "base64", "the text is not base64");
   luaL_pushresultsize(&b, (size_t)n);
+  return 1;
+}
+
+/* --- keys and ciphers ------------------------------------------------------------------------------------- */
+
+static int lcrypto_equal(lua_State *L) {
+  size_t a_size, b_size;
+  const char *a = luaL_checklstring(L, 1, &a_size), *b = luaL_checklstring(L, 2, &b_size);
+  lua_pushboolean(L, a_size == b_size && CRYPTO_memcmp(a, b, a_size) == 0);
+  return 1;
+}
+
+static int lcrypto_hmac_sha256(lua_State *L) {
+  size_t key_size, size;
+  const char *key = luaL_checklstring(L, 1, &key_size), *data = luaL_checklstring(L, 2, &size);
+  luaL_argcheck(L, key_size <= INT32_MAX, 1, "too long");
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned n = 0;
+  if (!HMAC(EVP_sha256(), key, (int)key_size, (const unsigned char *)data, size, digest, &n))
+    return luaL_error(L, "libcrypto has no HMAC-SHA-256");
+  lua_pushlstring(L, (const char *)digest, n);
+  return 1;
+}
+
+static int lcrypto_pbkdf2_sha256(lua_State *L) {
+  size_t password_size, salt_size;
+  const char *password = luaL_checklstring(L, 1, &password_size), *salt = luaL_checklstring(L, 2, &salt_size);
+  lua_Integer iterations = luaL_checkinteger(L, 3), size = luaL_checkinteger(L, 4);
+  luaL_argcheck(L, password_size <= INT32_MAX, 1, "too long");
+  luaL_argcheck(L, salt_size <= INT32_MAX, 2, "too long");
+  luaL_argcheck(L, iterations > 0 && iterations <= ITERATIONS_MAX, 3, "1 to 1000000 iterations");
+  luaL_argcheck(L, size > 0 && size <= DERIVED_MAX, 4, "1 to 1024 bytes");
+  unsigned char derived[DERIVED_MAX];
+  if (PKCS5_PBKDF2_HMAC(password, (int)password_size, (const unsigned char *)salt, (int)salt_size,
+                        (int)iterations, EVP_sha256(), (int)size, derived) != 1)
+    return luaL_error(L, "libcrypto has no PBKDF2");
+  lua_pushlstring(L, (const char *)derived, (size_t)size);
+  OPENSSL_cleanse(derived, sizeof derived);
+  return 1;
+}
+
+/* A userdata holds the context, because pushing the result may raise. */
+static int cipher_gc(lua_State *L) {
+  EVP_CIPHER_CTX **context = lua_touserdata(L, 1);
+  EVP_CIPHER_CTX_free(*context);
+  *context = NULL;
+  return 0;
+}
+
+static EVP_CIPHER_CTX *push_cipher(lua_State *L) {
+  EVP_CIPHER_CTX **context = lua_newuserdatauv(L, sizeof(EVP_CIPHER_CTX *), 0);
+  *context = NULL;
+  if (luaL_newmetatable(L, CIPHER_METATABLE)) {
+    lua_pushcfunction(L, cipher_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  *context = EVP_CIPHER_CTX_new();
+  if (!*context) luaL_error(L, "not enough memory");
+  return *context;
+}
+
+static int lcrypto_aes256_ctr(lua_State *L) {
+  size_t key_size, counter_size, size;
+  const char *key = luaL_checklstring(L, 1, &key_size), *counter = luaL_checklstring(L, 2, &counter_size),
+             *data = luaL_checklstring(L, 3, &size);
+  luaL_argcheck(L, key_size == AES_KEY, 1, "a key of 32 bytes");
+  luaL_argcheck(L, counter_size == AES_BLOCK, 2, "a counter of 16 bytes");
+  luaL_argcheck(L, size <= INT32_MAX - AES_BLOCK, 3, "too long");
+  EVP_CIPHER_CTX *context = push_cipher(L);
+  luaL_Buffer b;
+  unsigned char *to = (unsigned char *)luaL_buffinitsize(L, &b, size + AES_BLOCK);
+  int n = 0, rest = 0;
+  bool ok = EVP_EncryptInit_ex(context, EVP_aes_256_ctr(), NULL, (const unsigned char *)key,
+                               (const unsigned char *)counter) == 1 &&
+            EVP_EncryptUpdate(context, to, &n, (const unsigned char *)data, (int)size) == 1 &&
+            EVP_EncryptFinal_ex(context, to + n, &rest) == 1;
+  if (!ok) return luaL_error(L, "libcrypto has no AES-256-CTR");
+  luaL_pushresultsize(&b, (size_t)n + (size_t)rest);
   return 1;
 }
 
@@ -223,6 +311,10 @@ int luaopen_pgafrun_crypto(lua_State *L) {
                                        {"random_hex", lcrypto_random_hex},
                                        {"base64_encode", lcrypto_base64_encode},
                                        {"base64_decode", lcrypto_base64_decode},
+                                       {"equal", lcrypto_equal},
+                                       {"hmac_sha256", lcrypto_hmac_sha256},
+                                       {"pbkdf2_sha256", lcrypto_pbkdf2_sha256},
+                                       {"aes256_ctr", lcrypto_aes256_ctr},
                                        {"certificate", lcrypto_certificate},
                                        {NULL, NULL}};
   luaL_newlib(L, functions);
