@@ -63,7 +63,7 @@ end
 ---@return fun(target: pgaf.Member): pgaf.Resource
 function cluster.offline(formation)
   return function(member)
-    local resource = { reads = { cluster.fact(member) } }
+    local resource = { kind = "cluster", name = member.paths.pgdata, reads = { cluster.fact(member) } }
 
     function resource:probe(target, facts)
       if facts.content[version_file(target)] then
@@ -72,6 +72,10 @@ function cluster.offline(formation)
       end
       if target.role == "node" and not formation.from_nothing then return nil end
       return "no cluster"
+    end
+
+    function resource:changes(target)
+      return { { what = "cluster " .. target.paths.pgdata, before = "missing", after = "initialised" } }
     end
 
     function resource:apply(target)
@@ -88,7 +92,7 @@ end
 ---@return pgaf.Resource
 function cluster.survey(formation)
   return {
-    reads = { cluster.fact(formation.monitor) },
+    kind = "survey", name = formation.name, reads = { cluster.fact(formation.monitor) },
     probe = function(_, target, facts)
       formation.from_nothing = not facts.content[version_file(target)]
       return nil

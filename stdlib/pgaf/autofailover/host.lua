@@ -11,6 +11,9 @@ local host = {}
 ---@return pgaf.Resource
 function host.instance()
   return {
+    kind = "instance",
+    probe = function(_, target) return (target.node:difference()) end,
+    changes = function(_, target) return select(2, target.node:difference()) end,
     ensure = function(_, target)
       local before = target.node:status()
       if not target.node:launch() then return nil end
@@ -64,7 +67,7 @@ function host.service(formation)
     local service = member.node:service()
     local files = {}
     for i, description in ipairs(service.files and service:files(options) or {}) do files[i] = file(description) end
-    local resource = { reads = { { "service", "status" } } }
+    local resource = { kind = "service", name = "pg_autoctl", reads = { { "service", "status" } } }
     for _, one in ipairs(files) do table.move(one.reads, 1, #one.reads, #resource.reads + 1, resource.reads) end
 
     function resource:probe(target, facts)
@@ -73,6 +76,22 @@ function host.service(formation)
         if difference then return difference end
       end
       return not facts.service.status.ready and "it is not installed and enabled" or nil
+    end
+
+    function resource:changes(target, facts)
+      local changes = {}
+      for _, one in ipairs(files) do
+        local differs = one.changes and one:probe(target, facts)
+        local list = differs and one:changes(target, facts) or {}
+        table.move(list, 1, #list, #changes + 1, changes)
+      end
+      if not facts.service.status.ready then
+        changes[#changes + 1] = {
+          what = "service pg_autoctl", before = "not installed and enabled as it is on disk",
+          after = "installed and enabled",
+        }
+      end
+      return changes
     end
 
     function resource:apply(target)

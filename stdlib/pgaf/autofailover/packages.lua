@@ -48,11 +48,14 @@ end
 local function default_cluster_stopped(version)
   local start_conf = ("/etc/postgresql/%d/main/start.conf"):format(version)
   return {
-    reads = { { "content", start_conf } },
+    kind = "default cluster", name = ("%d/main"):format(version), reads = { { "content", start_conf } },
     probe = function(_, _, facts)
       local text = facts.content[start_conf]
       local mode = text and ("\n" .. text):match("\n%s*(%l+)")
       return mode and mode ~= "disabled" and ("the distribution's cluster %d/main is there"):format(version) or nil
+    end,
+    changes = function(_, _, facts)
+      return { { what = start_conf, before = facts.content[start_conf], after = "disabled\n" } }
     end,
     apply = function(_, target)
       target.node:run(([[

@@ -32,7 +32,7 @@ end
 function passwords.kept(formation)
   local inventory = formation.inventory
   local given = { monitor = inventory.monitor_password, replication = inventory.replication_password }
-  local resource = { reads = {} }
+  local resource = { kind = "passwords", name = formation.name, reads = {} }
   for _, name in ipairs(NAMES) do
     resource.reads[#resource.reads + 1] = { "content", path(formation, name) }
     resource.reads[#resource.reads + 1] = { "file", path(formation, name) }
@@ -55,6 +55,21 @@ function passwords.kept(formation)
   function resource:probe(_, facts)
     local _, wrong = compare(facts)
     return #wrong > 0 and "to keep: the password of " .. table.concat(wrong, ", ") or nil
+  end
+
+  -- None is made here, and none is shown: a password that is kept has a file, and that is what differs.
+  function resource:changes(_, facts)
+    local changes = {}
+    local _, wrong = compare(facts)
+    for i, name in ipairs(wrong) do
+      local there = facts.file[path(formation, name)]
+      changes[i] = {
+        what = path(formation, name), secret = true,
+        before = there and ("a password, mode %s"):format(there.mode) or nil,
+        after = ("%s password, mode 0600"):format(given[name] and "the inventory's" or there and "that" or "a new"),
+      }
+    end
+    return changes
   end
 
   function resource:apply(target, _, facts)

@@ -35,12 +35,18 @@ mv ca.key.new ca.key; mv ca.crt.new ca.crt]]
 function pki.authority(formation)
   local folder = authority_folder(formation)
   local key, certificate = folder .. "/ca.key", folder .. "/ca.crt"
-  local resource = { reads = { { "file", key }, { "content", certificate } } }
+  local resource = {
+    kind = "certificate authority", name = folder, reads = { { "file", key }, { "content", certificate } },
+  }
 
   function resource:probe(_, facts)
     if not facts.file[key] or not facts.content[certificate] then return "no certificate authority" end
     formation.authority = facts.content[certificate]
     return nil
+  end
+
+  function resource:changes()
+    return { { what = "certificate authority " .. folder, before = "missing", after = "made anew" } }
   end
 
   function resource:apply(target)
@@ -80,6 +86,10 @@ local function holds(list, values)
   return true
 end
 
+local function described(dns, ip, issuer)
+  return ("for %s %s, signed by %s"):format(table.concat(dns, " "), table.concat(ip, " "), issuer)
+end
+
 local REQUEST = [[
 set -e
 [ -s %s ] || { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out %s.new 2>&1; mv %s.new %s; }
@@ -99,6 +109,7 @@ function pki.server(formation)
   return function(member)
     local paths = member.paths
     local resource = {
+      kind = "certificate", name = paths.server_crt,
       reads = {
         { "content", paths.ca_crt }, { "content", paths.server_crt }, { "file", paths.server_crt },
         { "file", paths.server_key },
@@ -121,6 +132,20 @@ function pki.server(formation)
         if file.mode ~= "0600" or file.user ~= formation.owner then return path .. " is not private" end
       end
       return nil
+    end
+
+    function resource:changes(target, facts)
+      local pem = facts.content[paths.server_crt]
+      local dns, ip = identities(target)
+      local now = pem and crypto.certificate(pem)
+      return {
+        {
+          what = "certificate " .. paths.server_crt,
+          before = now and described(now.dns, now.ip, now.issuer) or "missing",
+          after = described(dns, ip, formation.authority and crypto.certificate(formation.authority).subject or
+            "an authority to be made"),
+        },
+      }
     end
 
     function resource:apply(target)

@@ -1,6 +1,7 @@
 -- What the monitor keeps about a formation and its nodes, read first and set where it differs. By pg_auto_failover's
 -- SQL functions: the command line reports errors as success and success as errors.
 
+local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
 local literal = require("pgafrun.pg").quote_literal
 local states = require "pgaf.autofailover.state"
@@ -31,7 +32,7 @@ end
 ---@return pgaf.Resource
 function registration.whole(formation)
   return {
-    reads = { formations.STATE },
+    kind = "formation", name = formation.name, reads = { formations.STATE },
     probe = function(_, _, facts) return registration.not_whole(formation, facts.sql.formation) end,
     wait = function()
       formation:wait(WHOLE_SECONDS, function(state) return registration.not_whole(formation, state) end,
@@ -40,55 +41,74 @@ function registration.whole(formation)
   }
 end
 
--- Statements in their order: a lower number_sync_standbys before nodes leave the quorum, a higher one after.
+---A setting that differs at the monitor.
+---@class pgaf.FormationSetting
+---@field what string
+---@field before string
+---@field after string
+---@field statement string that sets it
+
+-- In the order they are set: a lower number_sync_standbys before nodes leave the quorum, a higher one after.
+---@return pgaf.FormationSetting[]
 local function differences(formation, state)
+  if not state then
+    error.raise {
+      kind = "missing", operation = "formation settings", message = "the monitor does not answer",
+      hint = "pgafrun scripts/state.lua shows the formation; the monitor's log tells why",
+    }
+  end
   local inventory = formation.inventory
   local id = literal(inventory.formation_id)
-  local found, statements = {}, {}
-  local function differ(what, statement, first)
-    found[#found + 1] = what
-    table.insert(statements, first and 1 or #statements + 1, statement)
+  local found = {}
+  local function differ(what, before, after, statement, first)
+    table.insert(found, first and 1 or #found + 1,
+      { what = what, before = tostring(before), after = tostring(after), statement = statement })
   end
   for _, row in ipairs(state.nodes) do
     local target = formation.by_name[row.name]
-    local entry = target and target.entry
-    if entry and row.candidate_priority ~= entry.candidate_priority then
-      differ(("candidate_priority of %s is %d, not %d"):format(row.name, row.candidate_priority,
-        entry.candidate_priority), ("select pgautofailover.set_node_candidate_priority(%s, %s, %d)"):format(
-        id, literal(row.name), entry.candidate_priority))
-    end
-    if entry and row.replication_quorum ~= entry.replication_quorum then
-      differ(("replication_quorum of %s is %s, not %s"):format(row.name, row.replication_quorum,
-        entry.replication_quorum), ("select pgautofailover.set_node_replication_quorum(%s, %s, %s)"):format(
-        id, literal(row.name), entry.replication_quorum))
+    for _, name in ipairs(target and { "candidate_priority", "replication_quorum" } or {}) do
+      local now, wanted = row[name], target.entry[name]
+      if now ~= wanted then
+        differ(("%s of %s"):format(name, row.name), now, wanted,
+          ("select pgautofailover.set_node_%s(%s, %s, %s)"):format(name, id, literal(row.name), wanted))
+      end
     end
   end
-  local wanted = inventory.formation_settings.number_sync_standbys
-  if state.number_sync_standbys ~= wanted then
-    differ(("number_sync_standbys is %d, not %d"):format(state.number_sync_standbys, wanted),
-      ("select pgautofailover.set_formation_number_sync_standbys(%s, %d)"):format(id, wanted),
-      wanted < state.number_sync_standbys)
+  local now, wanted = state.number_sync_standbys, inventory.formation_settings.number_sync_standbys
+  if now ~= wanted then
+    differ("number_sync_standbys", now, wanted,
+      ("select pgautofailover.set_formation_number_sync_standbys(%s, %d)"):format(id, wanted), wanted < now)
   end
-  return found, statements
+  return found
 end
 
 ---number_sync_standbys, candidate_priority and replication_quorum.
 ---@param formation pgaf.Formation
 ---@return pgaf.Resource
 function registration.settings(formation)
-  local resource = { reads = { formations.STATE } }
+  local resource = { kind = "formation settings", name = formation.name, reads = { formations.STATE } }
 
   function resource:probe(_, facts)
-    local found = differences(formation, facts.sql.formation)
-    return #found > 0 and table.concat(found, "; ") or nil
+    local says = {}
+    for i, one in ipairs(differences(formation, facts.sql.formation)) do
+      says[i] = ("%s is %s, not %s"):format(one.what, one.before, one.after)
+    end
+    return #says > 0 and table.concat(says, "; ") or nil
+  end
+
+  function resource:changes(_, facts)
+    local list = {}
+    for i, one in ipairs(differences(formation, facts.sql.formation)) do
+      list[i] = { what = one.what, before = one.before, after = one.after }
+    end
+    return list
   end
 
   -- Each change goes through the primary (apply_settings); until that is over the monitor refuses a second one, and a
   -- fail-over would take half a minute.
   function resource:apply(target, difference, facts)
-    local _, statements = differences(formation, facts.sql.formation)
-    for _, statement in ipairs(statements) do
-      formations.sql(target, "pg_auto_failover", statement .. ";")
+    for _, one in ipairs(differences(formation, facts.sql.formation)) do
+      formations.sql(target, "pg_auto_failover", one.statement .. ";")
       registration.whole(formation).wait()
     end
     return difference

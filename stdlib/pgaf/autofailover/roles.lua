@@ -136,10 +136,10 @@ local function node_fact(specs, database)
   }
 end
 
--- What the server said; an answer that did not come is no statement about its roles. A server that has just been
+-- What the server said; an answer that did not come is no statement about its roles. A server that this run has just
 -- started gets some time.
 local function answer(target, facts, fact)
-  local deadline = time.now() + ANSWER_SECONDS
+  local deadline = (target.begun_at or -math.huge) + ANSWER_SECONDS
   local now = facts.sql.roles
   while not now and time.now() < deadline do
     task.sleep(0.2)
@@ -155,48 +155,91 @@ end
 
 local function is_table(value) return type(value) == "table" end
 
--- What is wrong with one role, and the statement that mends it.
-local function compare_role(spec, now)
-  if not is_table(now) then return "role " .. spec.name .. " is missing", create_role(spec) end
-  local verifier = type(now.password) == "string" and now.password or ""
+---@class pgaf.RoleDifference
+---@field says string
+---@field change pgaf.Change
+---@field statement string that mends it
+
+-- The attributes that are compared, in SQL's words.
+local function rights(login, replication, makes, super)
+  local words = { login and "login" or "nologin", replication and "replication" or nil }
+  if makes then words[#words + 1] = "createrole or createdb" end
+  if super then words[#words + 1] = "superuser" end
+  return table.concat(words, " ")
+end
+
+-- Appends what is wrong with one role.
+local function compare_role(spec, now, found)
+  local what, name = "role " .. spec.name, ident(spec.name)
   local replicates = spec.attributes:find("replication", 1, true) ~= nil
+  local wanted = rights(true, replicates)
+  local function differ(says, statement, change)
+    found[#found + 1] = { says = what .. says, statement = statement, change = change }
+  end
+  if not is_table(now) then
+    return differ(" is missing", create_role(spec), { what = what, before = "missing", after = wanted })
+  end
+  local verifier = type(now.password) == "string" and now.password or ""
   if not scram.matches(verifier, spec.password()) then
-    return "role " .. spec.name .. " has another password", ("alter role %s password %s"):format(
-      ident(spec.name), literal(pg.scram_verifier(spec.password(), spec.name)))
-  elseif now.super or now.makes or not now.login or now.replication ~= replicates then
-    return "role " .. spec.name .. " has other rights", ("alter role %s login nosuperuser nocreatedb nocreaterole %s")
-      :format(ident(spec.name), replicates and "replication" or "noreplication")
+    differ(" has another password",
+      ("alter role %s password %s"):format(name, literal(pg.scram_verifier(spec.password(), spec.name))),
+      { what = what .. ": password", before = "another", after = "the kept one", secret = true })
   end
-  return nil
+  local is = rights(now.login, now.replication, now.makes, now.super)
+  if is ~= wanted then
+    differ(" has other rights",
+      ("alter role %s login nosuperuser nocreatedb nocreaterole %s"):format(
+        name, replicates and "replication" or "noreplication"),
+      { what = what, before = is, after = wanted })
+  end
 end
 
--- Differences and, in the same order, statements.
+---@return pgaf.RoleDifference[]
 local function compare(specs, now)
-  local differences, statements = {}, {}
-  for _, spec in ipairs(specs) do
-    local difference, statement = compare_role(spec, is_table(now.roles) and now.roles[spec.name])
-    if difference then
-      differences[#differences + 1], statements[#statements + 1] = difference, statement
-    end
-  end
-  return differences, statements
+  local found = {}
+  for _, spec in ipairs(specs) do compare_role(spec, is_table(now.roles) and now.roles[spec.name], found) end
+  return found
 end
 
-local function compare_database(application, now, differences, statements)
+local function compare_database(application, now, found)
   local database = is_table(now.database) and now.database or {}
+  local what = "database " .. application.database
   if database.owner ~= application.user then
     local missing = not database.owner
-    differences[#differences + 1] = ("database %s %s"):format(
-      application.database, missing and "is missing" or "belongs to " .. database.owner)
-    statements[#statements + 1] = (missing and "create database %s owner %s" or "alter database %s owner to %s"):format(
-      ident(application.database), ident(application.user))
+    found[#found + 1] = {
+      says = what .. (missing and " is missing" or " belongs to " .. database.owner),
+      statement = (missing and "create database %s owner %s" or "alter database %s owner to %s"):format(
+        ident(application.database), ident(application.user)),
+      change = { what = what .. ": owner", before = database.owner or "missing", after = application.user },
+    }
   end
-  local may = {}
-  for _, grantee in ipairs(is_table(database.connect) and database.connect or {}) do may[grantee] = true end
+  local may, connect = {}, is_table(database.connect) and database.connect or {}
+  for _, grantee in ipairs(connect) do may[grantee] = true end
   if may["-"] or not (may.pgautofailover_replicator and may[PROBE]) then
-    differences[#differences + 1] = ("rights on database %s"):format(application.database)
-    for _, grant in ipairs(database_grants(application)) do statements[#statements + 1] = grant end
+    table.sort(connect)
+    found[#found + 1] = {
+      says = "rights on " .. what,
+      statement = table.concat(database_grants(application), ";\n"),
+      change = {
+        what = what .. ": connect", before = #connect == 0 and "nobody" or
+          (table.concat(connect, ", "):gsub("^%-", "everybody")),
+        after = table.concat({ application.user, PROBE, "pgautofailover_replicator" }, ", "),
+      },
+    }
   end
+end
+
+-- One field of all differences.
+local function all(found, field)
+  local list = {}
+  for i, difference in ipairs(found) do list[i] = difference[field] end
+  return list
+end
+
+local function say(found) return #found > 0 and table.concat(all(found, "says"), "; ") or nil end
+
+local function mend(target, database, found)
+  if #found > 0 then formations.sql(target, database, table.concat(all(found, "statement"), ";\n") .. ";") end
 end
 
 ---The monitor's role for the nodes.
@@ -205,19 +248,28 @@ end
 function roles.on_monitor(formation)
   local specs = monitor_roles(formation)
   local fact = monitor_fact(specs)
-  local resource = { reads = { fact } }
+  local resource = { kind = "roles", name = "monitor", reads = { fact } }
 
-  function resource:probe(target, facts)
-    local differences = compare(specs, answer(target, facts, fact))
-    return #differences > 0 and table.concat(differences, "; ") or nil
-  end
+  local function differing(target, facts) return compare(specs, answer(target, facts, fact)) end
 
-  function resource:apply(target, _, facts)
-    local _, statements = compare(specs, answer(target, facts, fact))
-    formations.sql(target, "postgres", table.concat(statements, ";\n") .. ";")
-  end
+  function resource:probe(target, facts) return say(differing(target, facts)) end
+
+  function resource:changes(target, facts) return all(differing(target, facts), "change") end
+
+  function resource:apply(target, _, facts) mend(target, "postgres", differing(target, facts)) end
 
   return resource
+end
+
+local function refuse_other_database(formation, target)
+  local dbname = (formation:state() or {}).dbname
+  local wanted = formation.inventory.application.database
+  if not dbname or dbname == wanted then return end
+  error.raise {
+    kind = "config", operation = "application database on " .. target.name,
+    message = ("the formation was made for the database %q, the inventory says %q"):format(dbname, wanted),
+    hint = "pg_auto_failover cannot change it: put the old name back, or make a new formation",
+  }
 end
 
 ---The roles and the application's database, on whichever data node is primary.
@@ -232,35 +284,41 @@ function roles.on_primary(formation)
       "sql", "probe_schema", database = application.database,
       query = ("select to_json(exists (select from pg_namespace where nspname = '%s'))"):format(PROBE),
     }
-    local resource = { reads = { fact, schema } }
+    local resource = { kind = "roles", name = application.database, reads = { fact, schema } }
 
+    -- What differs in the cluster, and what in the application's database.
     local function differing(target, facts)
       local now = answer(target, facts, fact)
       if now.standby then return {}, {} end
-      local differences, statements = compare(specs, now)
-      compare_database(application, now, differences, statements)
-      return differences, statements, facts.sql.probe_schema ~= true
+      local found, inside = compare(specs, now), {}
+      compare_database(application, now, found)
+      if facts.sql.probe_schema ~= true then
+        inside[1] = {
+          says = "schema " .. PROBE .. " is missing", statement = CREATE_SCHEMA,
+          change = {
+            what = ("schema %s of %s"):format(PROBE, application.database), before = "missing", after = "there",
+          },
+        }
+      end
+      return found, inside
+    end
+
+    local function together(target, facts)
+      local found, inside = differing(target, facts)
+      return table.move(inside, 1, #inside, #found + 1, found)
     end
 
     function resource:probe(target, facts)
-      local dbname = (formation:state() or {}).dbname
-      if dbname and dbname ~= application.database then
-        error.raise {
-          kind = "config", operation = "application database on " .. target.name,
-          message = ("the formation was made for the database %q, the inventory says %q"):format(
-            dbname, application.database),
-          hint = "pg_auto_failover cannot change it: put the old name back, or make a new formation",
-        }
-      end
-      local differences, _, no_schema = differing(target, facts)
-      if no_schema then differences[#differences + 1] = "schema " .. PROBE .. " is missing" end
-      return #differences > 0 and table.concat(differences, "; ") or nil
+      refuse_other_database(formation, target)
+      return say(together(target, facts))
     end
 
+    function resource:changes(target, facts) return all(together(target, facts), "change") end
+
     function resource:apply(target, _, facts)
-      local _, statements, no_schema = differing(target, facts)
-      if #statements > 0 then formations.sql(target, "postgres", table.concat(statements, ";\n") .. ";") end
-      if no_schema then formations.sql(target, application.database, CREATE_SCHEMA .. ";") end
+      local found, inside = differing(target, facts)
+      mend(target, "postgres", found)
+      mend(target, application.database, inside)
     end
 
     return resource

@@ -106,14 +106,19 @@ local function create(self)
   log.debug("the instance is there though its creation was told as failed", { node = self.name })
 end
 
+-- The limits that an instance has not as they are declared.
+local function differing_limits(self, object)
+  local limits, config = self.entry.limits or {}, {}
+  for key, value in pairs { cpu = limits.cpu, memory = limits.memory } do
+    if object.config["limits." .. key] ~= tostring(value) then config["limits." .. key] = tostring(value) end
+  end
+  return next(config) and config or nil
+end
+
 local function converge_limits(self)
-  local limits = self.entry.limits or {}
   return self:instance():update(function(object)
-    local config = {}
-    for key, value in pairs { cpu = limits.cpu, memory = limits.memory } do
-      if object.config["limits." .. key] ~= tostring(value) then config["limits." .. key] = tostring(value) end
-    end
-    return next(config) and { config = config } or nil
+    local config = differing_limits(self, object)
+    return config and { config = config } or nil
   end)
 end
 
@@ -234,6 +239,28 @@ local function tell_what_is_there(self, problem)
     retryable = problem.retryable, outcome = problem.outcome, message = "the node is not ready; " .. there,
     hint = "running the same again goes on from there",
   }
+end
+
+---What launch would change; reads only. nil: nothing.
+---@return string? difference, pgaf.Change[]? changes
+function Node:difference()
+  local object = self:instance():get()
+  local status = self.provider:status_of(object, self.name)
+  local what = "instance " .. self.name
+  if status == "foreign" then refuse_foreign(self, "launch") end
+  if status == "absent" then return "it does not exist", { { what = what, before = "missing", after = "running" } } end
+  local says, changes = {}, {}
+  for key, value in pairs(differing_limits(self, object) or {}) do
+    local now = object.config[key]
+    says[#says + 1] = ("%s is %s, not %s"):format(key, now or "not set", value)
+    changes[#changes + 1] = { what = ("%s: %s"):format(what, key), before = now or "not set", after = value }
+  end
+  if status ~= "running" then
+    says[#says + 1] = "it is " .. status
+    changes[#changes + 1] = { what = what, before = status, after = "running" }
+  end
+  if #says == 0 then return nil end
+  return table.concat(says, "; "), changes
 end
 
 ---Creates the node, or makes sure that it is as declared and runs. Returns when it is ready.

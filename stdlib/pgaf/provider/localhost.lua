@@ -277,6 +277,17 @@ local function refuse_foreign(self, what)
   }
 end
 
+--- What launch would change; reads only.
+---@return string? difference, pgaf.Change[]? changes
+function Node:difference()
+  local status = self:status()
+  if status == "foreign" then refuse_foreign(self, "launch " .. self.name) end
+  if status == "running" then return nil end
+  local absent = status == "absent"
+  return absent and "it does not exist" or "it is " .. status,
+    { { what = "node " .. self.name, before = absent and "missing" or status, after = "running" } }
+end
+
 --- Makes the node's folders. True when it was not there.
 function Node:launch()
   local status = self:status()
