@@ -17,6 +17,7 @@ int luaopen_pgafrun_process(lua_State *L);
 int luaopen_pgafrun_scram(lua_State *L);
 int luaopen_pgafrun_task(lua_State *L);
 int luaopen_pgafrun_time(lua_State *L);
+int luaopen_pgafrun_tty(lua_State *L);
 int luaopen_pgafrun_ws(lua_State *L);
 int luaopen_pgafrun_yaml(lua_State *L);
 

@@ -15,6 +15,7 @@
 #include "log.h"
 #include "runtime.h"
 #include "task_internal.h"
+#include "tty.h"
 
 enum {
   BUDGET_SWITCHES = 2000, /* resumes between two looks at the sockets */
@@ -25,7 +26,7 @@ enum {
   OWN_COROUTINE_COUNT = 100000
 };
 
-/* The only mutable statics of the program: a signal handler has no other way to find anything. */
+/* Mutable statics, here and in tty.c alone: a signal handler has no other way to find anything. */
 static volatile sig_atomic_t signal_received;
 static scheduler_t *signal_scheduler;
 
@@ -81,7 +82,10 @@ static void watchdog_init(scheduler_t *s) {
 /* --- signals -------------------------------------------------------------------------------------------- */
 
 void scheduler_signal(scheduler_t *s, int signo) {
-  if (signal_received) _exit(128 + signo); /* the second one ends at once */
+  if (signal_received) { /* the second one ends at once */
+    tty_restore();
+    _exit(128 + signo);
+  }
   signal_received = signo;
   uv_async_send(&s->signal);
 }
