@@ -4,6 +4,8 @@
 local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
 local json = require "pgafrun.json"
+local literal = require("pgafrun.pg").quote_literal
+local psql = require "pgaf.postgres.psql"
 local quote = require "pgaf.quote"
 local task = require "pgafrun.task"
 
@@ -13,7 +15,8 @@ local facts = {}
 ---| { [1]: "file", [2]: string } path -> { type, mode, user, group, sha256? } or false
 ---| { [1]: "content", [2]: string } path -> text or false
 ---| { [1]: "package", [2]: string } name -> version or false
----| { [1]: "sql", [2]: string, database: string, query: string } name -> decoded JSON value; false without an answer
+---| { [1]: "sql", [2]: string, database: string, query: string, socket?: string, port?: integer } name -> decoded JSON
+---  value; false without an answer. Of the node's own server, unless a socket's folder or a port are given
 ---| { [1]: "sh", [2]: string, script: string } name -> output of a command, or false when it failed
 ---| { [1]: "service", [2]: "status" } -> { status, detail, ready }
 
@@ -78,28 +81,61 @@ contents() {
 }
 ]]
 
--- One psql for all databases: a database that is not there ends it, so the one that always is comes first.
-local function sql_script(list, become)
-  local function rank(request) return (request.database == "postgres" and "0 " or "1 ") .. request.database end
-  table.sort(list, function(a, b)
-    if a.database ~= b.database then return rank(a) < rank(b) end
-    return a[2] < b[2]
-  end)
+-- The server a question is for: the node's own, unless it names another.
+local function server_of(request)
+  return (request.socket or "") .. ":" .. (request.port or "")
+end
+
+-- A database that is not there is passed over: psql would end at it, and leave those after it without an answer.
+local IN_DATABASE = [[
+select count(*) > 0 as there from pg_database where datname = %s and datallowconn \gset
+\if :there
+\connect -reuse-previous=on "dbname=%s"]]
+
+-- The questions from `first` to `last`, which are for one server: one psql, from database to database.
+local function questions_of_server(list, first, last, become)
+  local server, database = list[first], list[first].database
+  if list[last].database ~= database then database = "postgres" end
   local lines = {
+    ("(%s%s"):format(server.socket and ("PGHOST=%s; "):format(quote.sh(server.socket)) or "",
+      server.port and ("PGPORT=%d"):format(server.port) or ":"),
     'if [ -S "$PGHOST/.s.PGSQL.$PGPORT" ]; then',
-    ("%s psql -XAtq -d %s 2>/dev/null <<'END_OF_SQL' || :"):format(become or "", quote.sh(list[1].database)),
+    ("%s psql -XAtq -d %s 2>/dev/null <<'END_OF_SQL' || :"):format(become or "as_owner", quote.sh(database)),
   }
-  for i, request in ipairs(list) do
-    if i > 1 and request.database ~= list[i - 1].database then
-      lines[#lines + 1] = "\\connect " .. request.database
+  local here = database
+  for i = first, last do
+    local request = list[i]
+    if request.database ~= here then
+      if here ~= database then lines[#lines + 1] = "\\endif" end
+      here = request.database
+      lines[#lines + 1] = IN_DATABASE:format(literal(here), (psql.conninfo(here):gsub('"', '""')))
     end
     -- JSON on one line; encoded, because a text in it may hold anything
     lines[#lines + 1] = ("select 'sql %d ' || translate(encode(convert_to((%s)::text, 'UTF8'), 'base64'), E'\\n', '');"
       ):format(i, request.query)
   end
-  lines[#lines + 1] = "END_OF_SQL"
-  lines[#lines + 1] = "fi"
+  if here ~= database then lines[#lines + 1] = "\\endif" end
+  lines[#lines + 1] = "END_OF_SQL\nfi)"
   return table.concat(lines, "\n")
+end
+
+-- The database that always is there comes first: the others are reached from it.
+local function sql_script(list, become)
+  local function rank(request) return (request.database == "postgres" and "0 " or "1 ") .. request.database end
+  table.sort(list, function(a, b)
+    local of_a, of_b = server_of(a), server_of(b)
+    if of_a ~= of_b then return of_a < of_b end
+    if a.database ~= b.database then return rank(a) < rank(b) end
+    return a[2] < b[2]
+  end)
+  local parts, first = {}, 1
+  for i = 1, #list do
+    if i == #list or server_of(list[i]) ~= server_of(list[i + 1]) then
+      parts[#parts + 1] = questions_of_server(list, first, i, become)
+      first = i + 1
+    end
+  end
+  return table.concat(parts, "\n")
 end
 
 local function script_for(kinds, become, question)
@@ -118,7 +154,7 @@ local function script_for(kinds, become, question)
     add("out=$( { %s\n} 2>/dev/null | base64 -w0 ) && printf 'sh %d %%s\\n' \"$out\" || :", request.script, i)
   end
   if question and #kinds.service > 0 then add("echo service; %s; echo 'service end'", question) end
-  if #kinds.sql > 0 then lines[#lines + 1] = sql_script(kinds.sql, become) end
+  if #kinds.sql > 0 then add("%s\n%s", psql.AS_OWNER, sql_script(kinds.sql, become)) end
   return table.concat(lines, "\n") .. "\n"
 end
 
