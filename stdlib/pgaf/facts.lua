@@ -5,8 +5,10 @@ local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
 local json = require "pgafrun.json"
 local literal = require("pgafrun.pg").quote_literal
+local machine = require "pgaf.facts.machine"
 local psql = require "pgaf.postgres.psql"
 local quote = require "pgaf.quote"
+local system = require "pgaf.facts.system"
 local task = require "pgafrun.task"
 
 local facts = {}
@@ -19,6 +21,13 @@ local facts = {}
 ---  value; false without an answer. Of the node's own server, unless a socket's folder or a port are given
 ---| { [1]: "sh", [2]: string, script: string } name -> output of a command, or false when it failed
 ---| { [1]: "service", [2]: "status" } -> { status, detail, ready }
+---| { [1]: "link", [2]: string } path -> what the link points to, or false
+---| { [1]: "user", [2]: string } name -> { uid, gid, comment, home, shell, groups } or false
+---| { [1]: "group", [2]: string } name -> { gid } or false
+---| { [1]: "unit", [2]: string } systemd's name -> { load, active, sub, enabled, needs_reload } or false
+---| { [1]: "sysctl", [2]: string } key -> value or false
+---| { [1]: "hold", [2]: string } package -> true when it is held back
+---| { [1]: "apt", [2]: "age" } -> seconds since apt's lists were fetched, or false
 
 ---Answers by kind and key: snapshot.file["/etc/hosts"].
 ---@alias pgaf.Snapshot table<string, table<string, any>>
@@ -52,8 +61,19 @@ end
 
 -- -------------------------------------------------------------------------------------------------- the questions
 
+local KINDS = {
+  "file", "content", "package", "sql", "sh", "service", "link", "user", "group", "unit", "sysctl", "hold", "apt",
+}
+
+-- A table for each kind.
+local function of_each_kind()
+  local kinds = {}
+  for _, kind in ipairs(KINDS) do kinds[kind] = {} end
+  return kinds
+end
+
 local function by_kind(requests)
-  local kinds = { file = {}, content = {}, package = {}, sql = {}, sh = {}, service = {} }
+  local kinds = of_each_kind()
   for _, request in pairs(requests) do table.insert(kinds[request[1]], request) end
   for _, list in pairs(kinds) do
     table.sort(list, function(a, b) return a[2] < b[2] end)
@@ -61,11 +81,7 @@ local function by_kind(requests)
   return kinds
 end
 
-local function keys(list)
-  local names = {}
-  for i, request in ipairs(list) do names[i] = request[2] end
-  return quote.sh_list(names)
-end
+local keys = system.keys
 
 -- Written for few processes: this script is what a second run consists of. Answers are lines "KIND ..."; files'
 -- contents are read by the shell itself; psql runs as the cluster's owner, whoever the session is.
@@ -153,6 +169,9 @@ local function script_for(kinds, become, question)
   for i, request in ipairs(kinds.sh) do
     add("out=$( { %s\n} 2>/dev/null | base64 -w0 ) && printf 'sh %d %%s\\n' \"$out\" || :", request.script, i)
   end
+  for _, kind in ipairs(KINDS) do
+    if system.ASK[kind] and #kinds[kind] > 0 then lines[#lines + 1] = system.ASK[kind](kinds[kind]) end
+  end
   if question and #kinds.service > 0 then add("echo service; %s; echo 'service end'", question) end
   if #kinds.sql > 0 then add("%s\n%s", psql.AS_OWNER, sql_script(kinds.sql, become)) end
   return table.concat(lines, "\n") .. "\n"
@@ -160,7 +179,7 @@ end
 
 -- ---------------------------------------------------------------------------------------------------- the answers
 
-local READ = {}
+local READ = setmetatable({}, { __index = system.READ })
 
 function READ.file(answers, rest)
   local kind, mode, user, group, path = rest:match("^(.-)|(%d+)|(.-)|(.-)|(.*)$")
@@ -198,7 +217,7 @@ local function read_sum(answers, line)
 end
 
 local function parse(output, kinds)
-  local answers = { file = {}, content = {}, package = {}, sql = {}, sh = {}, service = {} }
+  local answers = of_each_kind()
   for kind, list in pairs(kinds) do
     for _, request in ipairs(list) do answers[kind][request[2]] = false end
   end
@@ -230,7 +249,9 @@ local function ask(self, requests)
   local service = #kinds.service > 0 and self.node:service()
   local question = service and service.QUESTION
   local answers, told = parse("", kinds), ""
-  if #kinds.file + #kinds.content + #kinds.package + #kinds.sh + #kinds.sql > 0 or question then
+  local to_ask = question ~= nil
+  for kind, list in pairs(kinds) do to_ask = to_ask or kind ~= "service" and #list > 0 end
+  if to_ask then
     local result = self.node:run(script_for(kinds, self.become, question), {
       user = "root", timeout = 60, env = { PGHOST = self.node:paths().run, PGPORT = tostring(self.port) },
     })
@@ -246,7 +267,7 @@ local function ask(self, requests)
 end
 
 local function lookup(known, requests)
-  local snapshot = { file = {}, content = {}, package = {}, sql = {}, sh = {}, service = {} }
+  local snapshot = of_each_kind()
   local missing = {}
   for _, request in ipairs(requests or {}) do
     local kind, key = request[1], request[2]
@@ -288,6 +309,15 @@ function Facts:fetch(requests)
     if answers[kind][key] ~= nil then snapshot[kind][key] = answers[kind][key] end
   end
   return snapshot
+end
+
+---What the node is: operating system, size, addresses, packages, PostgreSQL; one round trip, or none when it is known.
+---@param packages? string[] whose versions are wanted as well: names, or patterns of the shell
+---@return pgaf.Machine
+function Facts:machine(packages)
+  local requests = machine.requests(packages)
+  local answers = self:fetch(requests)
+  return machine.read(answers.sh[requests[1][2]], answers.sql[requests[2][2]])
 end
 
 return facts

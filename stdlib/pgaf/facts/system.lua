@@ -1,0 +1,134 @@
+-- Facts of an operating system: links, users, groups, units, kernel settings, held packages, the age of apt's lists.
+-- Each kind has a question (a piece of shell; none when nothing of its kind is asked) and a reader of the lines that it
+-- answers with, "KIND ...".
+
+local quote = require "pgaf.quote"
+
+local system = {}
+
+---@param list pgaf.facts.Request[]
+---@return string the keys as words of a shell
+function system.keys(list)
+  local names = {}
+  for i, request in ipairs(list) do names[i] = request[2] end
+  return quote.sh_list(names)
+end
+local keys = system.keys
+
+---@type table<string, fun(list: pgaf.facts.Request[]): string>
+system.ASK = {}
+---@type table<string, fun(answers: table, rest: string, kinds: table)>
+system.READ = {}
+local ASK, READ = system.ASK, system.READ
+
+function ASK.link(list)
+  return ([[for link in %s; do [ ! -L "$link" ] || printf 'link %%s\t%%s\n' "$link" "$(readlink -- "$link")"; done]])
+    :format(keys(list))
+end
+
+function READ.link(answers, rest)
+  local path, target = rest:match "^(.-)\t(.*)$"
+  answers.link[path] = target
+end
+
+-- `id` knows every group of a user, the primary one too.
+function ASK.user(list)
+  local names = keys(list)
+  return ("getent passwd %s | sed 's/^/user /'\nfor user in %s; do\n"):format(names, names) ..
+    [[  if groups=$(id -Gn -- "$user" 2>/dev/null); then printf 'groups %s %s\n' "$user" "$groups"; fi
+done]]
+end
+
+function READ.user(answers, rest)
+  local name, uid, gid, comment, home, shell = rest:match "^([^:]*):[^:]*:(%d+):(%d+):([^:]*):([^:]*):([^:]*)$"
+  if not name then return end
+  answers.user[name] = {
+    uid = math.tointeger(uid), gid = math.tointeger(gid), comment = comment, home = home, shell = shell, groups = {},
+  }
+end
+
+function READ.groups(answers, rest)
+  local name, list = rest:match "^(%S+) ?(.*)$"
+  local user = answers.user[name]
+  if not user then return end
+  for group in list:gmatch "%S+" do user.groups[#user.groups + 1] = group end
+end
+
+function ASK.group(list) return ("getent group %s | sed 's/^/group /' || :"):format(keys(list)) end
+
+function READ.group(answers, rest)
+  local name, gid = rest:match "^([^:]*):[^:]*:(%d+):"
+  if name then answers.group[name] = { gid = math.tointeger(gid) } end
+end
+
+-- One block of KEY=VALUE for each unit, an empty line between them.
+function ASK.unit(list)
+  return ([[{ systemctl show -p Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload %s 2>/dev/null
+echo; } | sed 's/^/unit /']]):format(keys(list))
+end
+
+local function settle_unit(answers, kinds)
+  local block = answers.block
+  answers.block = nil
+  if not block then return end
+  local names = {}
+  for name in (block.Names or ""):gmatch "%S+" do names[name] = true end
+  for _, request in ipairs(kinds.unit) do
+    if names[request[2]] and block.LoadState ~= "not-found" then
+      answers.unit[request[2]] = {
+        load = block.LoadState, active = block.ActiveState, sub = block.SubState, enabled = block.UnitFileState,
+        needs_reload = block.NeedDaemonReload == "yes",
+      }
+    end
+  end
+end
+
+function READ.unit(answers, rest, kinds)
+  local key, value = rest:match "^(%w+)=(.*)$"
+  if not key then return settle_unit(answers, kinds) end
+  answers.block = answers.block or {}
+  answers.block[key] = value
+end
+
+---The file of a kernel setting. As with sysctl itself, the first separator tells which one it is.
+---@param key string "vm.swappiness", "net/ipv4/conf/eth0.1/forwarding"
+---@return string
+function system.sysctl_path(key)
+  local first = key:match "[./]"
+  if first == "." then
+    key = key:gsub("[./]", { ["."] = "/", ["/"] = "." })
+  end
+  return "/proc/sys/" .. key
+end
+
+-- These files give all or nothing to one read, and a shell reads byte by byte.
+function ASK.sysctl(list)
+  local paths = {}
+  for i, request in ipairs(list) do paths[i] = system.sysctl_path(request[2]) end
+  return ("grep -sH . %s | sed 's/^/sysctl /'"):format(quote.sh_list(paths))
+end
+
+function READ.sysctl(answers, rest, kinds)
+  local path, value = rest:match "^([^:]*):(.*)$"
+  for _, request in ipairs(kinds.sysctl) do
+    if system.sysctl_path(request[2]) == path then answers.sysctl[request[2]] = value:gsub("%s+", " ") end
+  end
+end
+
+function ASK.hold(list)
+  return ("dpkg-query -W -f 'hold ${db:Status-Want} ${Package}\\n' %s 2>/dev/null || :"):format(keys(list))
+end
+
+function READ.hold(answers, rest)
+  local want, name = rest:match "^(%S+) (%S+)$"
+  if want == "hold" then answers.hold[name] = true end
+end
+
+-- How long ago apt's lists were fetched, in seconds. One that was fetched in vain leaves them as they are.
+function ASK.apt()
+  return [[if when=$(stat -c %Y /var/lib/apt/lists 2>/dev/null); then echo "apt $(($(date +%s) - when))"; fi]]
+end
+
+function READ.apt(answers, rest) answers.apt.age = math.tointeger(tonumber(rest)) end
+
+return system
