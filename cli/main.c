@@ -11,6 +11,7 @@
 #include "options.h"
 #include "paths.h"
 #include "runtime/host.h"
+#include "scripts.h"
 #include "versions.h"
 
 static void set_string(lua_State *L, const char *name, const char *value) {
@@ -105,23 +106,38 @@ static int run(host_t *host, const options_t *o, const paths_t *paths, const cha
   return code & 0xff;
 }
 
+static int help(paths_t *paths) {
+  options_print_help();
+  scripts_print(paths);
+  paths_free(paths);
+  return 0;
+}
+
+static int no_script(paths_t *paths, const char *name) {
+  if (scripts_is_name(name)) {
+    scripts_complain(paths, name);
+  } else {
+    fprintf(stderr, "pgafrun: no script %s, neither here nor among the scripts that come with pgafrun\n",
+            name);
+  }
+  paths_free(paths);
+  return EXIT_USAGE;
+}
+
 int main(int argc, char **argv) {
   options_t o;
   int code = options_parse(&o, argc, argv);
   if (code) return code;
-  if (o.help) options_print_help();
-  if (o.version) versions_print();
-  if (o.help || o.version) return 0;
+  if (o.version) {
+    versions_print();
+    return 0;
+  }
 
   paths_t paths;
   paths_init(&paths);
+  if (o.help) return help(&paths);
   char *script = o.script ? paths_script(&paths, o.script) : NULL;
-  if (o.script && !script) {
-    fprintf(stderr, "pgafrun: no script %s, neither here nor among the scripts that come with pgafrun\n",
-            o.script);
-    paths_free(&paths);
-    return EXIT_USAGE;
-  }
+  if (o.script && !script) return no_script(&paths, o.script);
   host_t host;
   const host_options_t options = {.log = o.log,
                                   .lua_path = paths.lua_path,

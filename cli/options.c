@@ -18,7 +18,7 @@ static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
 
 void options_print_help(void) {
   puts("Usage: pgafrun [options] SCRIPT.lua [arguments of the script]\n"
-       "       pgafrun [options] NAME [arguments]          runs scripts/NAME.lua\n"
+       "       pgafrun [options] NAME [arguments]            runs scripts/NAME.lua\n"
        "       pgafrun [options] -e CODE [arguments]\n"
        "\n"
        "Options:\n"

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "scripts.h"
+
 static char *join(const char *a, const char *b, const char *c) {
   char *text = NULL;
   return asprintf(&text, "%s%s%s", a, b, c) < 0 ? NULL : text;
@@ -70,9 +72,10 @@ void paths_free(paths_t *p) {
 char *paths_script(const paths_t *p, const char *name) {
   if (is_file(name)) return strdup(name);
   if (*name == '/' || *name == '.') return NULL;
+  static const char *const places[][2] = {{"/scripts/", ".lua"}, {"/scripts/", ""}, {"/", ""}};
+  int count = scripts_is_name(name) ? 1 : 3;
   for (int i = 0; i < p->count; i++) {
-    static const char *const places[][2] = {{"/scripts/", ""}, {"/scripts/", ".lua"}, {"/", ""}};
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < count; k++) {
       char *folder = join(p->roots[i], places[k][0], "");
       char *path = folder ? join(folder, name, places[k][1]) : NULL;
       free(folder);

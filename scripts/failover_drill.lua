@@ -1,4 +1,4 @@
--- The acceptance drill: kill the primary's node, measure what clients feel, judge it, and put everything back.
+-- Kills the primary's node on purpose, measures what clients feel, judges it, and puts everything back.
 -- Run it again and it kills the new primary: a passed drill swaps the roles.
 
 local drills = require "pgaf.drill"

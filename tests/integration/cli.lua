@@ -169,4 +169,45 @@ function T.test_scripts_and_library_are_found_in_pgafrun_path()
   lu.assertEquals({ r.code, r.stdout }, { 0, "hello\n" })
 end
 
+function T.test_a_name_is_a_command_and_the_help_lists_them()
+  local folder = fs.mkdtemp "pgafrun-path"
+  local environment = { PGAFRUN_PATH = folder }
+  fs.mkdir(folder .. "/stdlib/pgaf")
+  fs.mkdir(folder .. "/scripts/inventory")
+  fs.mkdir(folder .. "/elsewhere")
+  local plants = "-- Waters the plants, which\\n-- are thirsty. More of it.\\n\\nprint('water', ...)"
+  fs.write(folder .. "/scripts/water.lua", plants)
+  fs.write(folder .. "/scripts/water_all.lua", "#!/usr/bin/pgafrun\n-- Waters everything.\nprint 'all'")
+  fs.write(folder .. "/scripts/bare.lua", "print 'bare'")
+  fs.write(folder .. "/elsewhere/water", "print 'a file of that name'")
+  local function command(...)
+    return process.run { pgafrun, extend_env = environment, cwd = folder .. "/elsewhere", ... }
+  end
+  local help, water = command "--help", command("water_all", "x")
+  local file, named = command("water", "x"), command("bare", "-v")
+  local misspelt, part, unknown, other = command "watr_all", command "all", command "xyzzy", command "inventory"
+  fs.remove_tree(folder)
+  lu.assertStrContains(help.stdout, "  water              Waters the plants, which are thirsty\n")
+  lu.assertStrContains(help.stdout, "  water_all          Waters everything\n")
+  lu.assertStrContains(help.stdout, "  bare               \n")
+  lu.assertNotStrContains(help.stdout, "More of it")
+  lu.assertEquals(water.stdout, "all\n")
+  lu.assertEquals(named.stdout, "bare\n")
+  lu.assertEquals(file.stdout, "a file of that name\n")
+  for _, r in ipairs { misspelt, part, unknown, other } do
+    lu.assertEquals({ r.code, r.stdout, lines(r.stderr) }, { 64, "", 1 }, r.stderr)
+    lu.assertStrContains(r.stderr:lower(), "there are: bare, ")
+  end
+  lu.assertStrContains(misspelt.stderr, "no such script or command: watr_all; did you mean water_all? There are: ")
+  lu.assertStrContains(part.stderr, "did you mean water_all?")
+  lu.assertNotStrContains(unknown.stderr, "did you mean")
+end
+
+function T.test_the_scripts_that_come_with_it_say_what_they_do()
+  local help = run("--help").stdout
+  for _, name in ipairs { "postgres_ha", "failover_drill", "restore", "state", "destroy" } do
+    lu.assertStrMatches(help, ".*\n  " .. name .. " +%u[^\n]+\n.*")
+  end
+end
+
 test.run("cli", T)
