@@ -8,7 +8,6 @@ local cli = require "pgaf.cli"
 local formations = require "pgaf.autofailover.formation"
 local play = require "pgaf.play"
 local provider = require "pgaf.provider"
-local report = require "pgaf.play.report"
 local task = require "pgafrun.task"
 
 local cluster = require "pgaf.autofailover.cluster"
@@ -26,19 +25,13 @@ local arguments, inventory = cli.parse({
   name = "postgres_ha",
   description = "Provisions a PostgreSQL formation with automatic fail-over, or brings one back to what its " ..
     "inventory says.",
-  epilog = "Exit code: 0 all is as the inventory says, 1 something failed, 64 wrong usage.",
-}, function(parser)
-  parser:flag("--json", "One JSON object a line on standard output, for programs.")
-end, ...)
+  epilog = "Exit code: 0 all is as the inventory says, 1 something failed, 2 with --check: something would change, " ..
+    "64 wrong usage.",
+}, play.options, ...)
 
 local background <close> = task.group { name = "provider" }
 local place <close> = provider.open(inventory, background)
 local formation = formations.open(place, inventory)
-local tell = report.new { json = arguments.json }
-
--- Nothing is touched before all of this is right.
-passwords.reveal(inventory, inventory.application.password, "application.password")
-local _ <close> = formation:claim "postgres_ha"
 
 local everywhere = play.everywhere
 local monitor = { formation.monitor.name }
@@ -48,8 +41,14 @@ local has_packages = place:can "packages"
 
 local p = play.new { title = "PostgreSQL HA " .. formation.name, targets = formation.targets }
 
+-- Nothing is touched before all of this is right.
+function p.before()
+  passwords.reveal(inventory, inventory.application.password, "application.password")
+  return formation:claim "postgres_ha"
+end
+
 -- The machines.
-p:step { "instance", tags = { "instances" }, resource = host.instance }
+p:step { "instance", makes_target = true, tags = { "instances" }, resource = host.instance }
 p:step { "survey", on = monitor, needs = { "instance" }, resource = cluster.survey(formation) }
 
 -- The programs, on all machines side by side.
@@ -113,10 +112,12 @@ p:step {
 }
 p:step { "roles", on = nodes, tags = { "roles" }, needs = { "whole" }, resource = roles.on_primary(formation) }
 
-local result = p:plan():run(tell)
-if result.failed then
-  tell:say("mend the cause and run the same again: it goes on from where it stopped. To remove all of it: destroy.lua")
-  return 1
+function p.after(result, tell)
+  if result.failed then
+    tell:say("mend the cause and run the same again: it goes on from there. To remove all of it: destroy.lua")
+  elseif not result.mode.check then
+    summary.tell(formation, tell)
+  end
 end
-summary.tell(formation, tell)
-return 0
+
+return play.main(p, arguments)

@@ -8,9 +8,15 @@
 -- A step is one thing that shall be so, on one or more targets. Its resource is read (`probe`), changed only where it
 -- differs (`apply`), and read again. Steps without a way of `needs` between them run side by side.
 
+local options = require "pgaf.play.options"
 local plan = require "pgaf.play.plan"
 
 local play = {}
+
+---A script's whole work after declaring its steps: lists, checks, or runs them, and returns the exit code.
+play.main = options.main
+---Declares the options of every play.
+play.options = options.declare
 
 ---What a step looks at and changes. Made when the play is declared; values that only exist later (an address, a
 ---certificate) are functions called by probe.
@@ -28,10 +34,18 @@ local play = {}
 ---@field name string
 ---@field node? pgaf.Node
 ---@field facts? pgaf.Facts
+---@field groups? string[] that group expressions may name
+
+---One line of settings, or a whole text.
+---@class pgaf.Change
+---@field what string "/etc/hosts"
+---@field before string? nil: there was none
+---@field after string? nil: it goes away
+---@field secret boolean? its texts are not for showing
 
 ---@class pgaf.Step
 ---@field [1] string name
----@field on? string[] targets; default all
+---@field on? string|string[] group expressions, "data:!pgaf-3" (see play/pattern.lua); default all
 ---@field tags? string[]
 ---@field needs? (string|pgaf.Need)[] a step's name: the same target's, or, where that step does not run on this target,
 ---all of its targets
@@ -45,6 +59,10 @@ local play = {}
 ---@field wait? fun(target: pgaf.Target)
 ---@field ensure? fun(target: pgaf.Target): string?
 ---@field timeout? number seconds on one target, default 300
+---@field makes_target? boolean it brings the machine itself into being: in check mode, where it would change something,
+---nothing else on that target is looked at
+---@field learns? boolean later steps use what its probe finds out: it is looked at (and not changed) also when --tags,
+-----limit or --start-at leave it out
 
 ---@class pgaf.Need
 ---@field [1] string
@@ -56,13 +74,16 @@ local play = {}
 function play.everywhere(name) return { name, everywhere = true } end
 
 ---@class pgaf.Play
+---@field before? fun(mode: pgaf.play.Mode): any called when the plan is right and before anything is touched: looks
+---whether all is as it must be, takes the lock; what it returns is closed when the run has ended
+---@field after? fun(result: pgaf.play.Result, report: pgaf.play.Report) called when the run has ended, to tell more
 local Play = {}
 Play.__index = Play
 
----@param options { title: string, targets: pgaf.Target[] }
+---@param fields { title: string, targets: pgaf.Target[], groups?: table<string, string[]> }
 ---@return pgaf.Play
-function play.new(options)
-  return setmetatable({ title = options.title, targets = options.targets, steps = {} }, Play)
+function play.new(fields)
+  return setmetatable({ title = fields.title, targets = fields.targets, groups = fields.groups, steps = {} }, Play)
 end
 
 ---@param step pgaf.Step
@@ -75,7 +96,8 @@ function Play:step(step)
 end
 
 ---Builds the graph and checks it whole. Raises kind "plan" with every mistake.
+---@param selection? pgaf.play.Selection
 ---@return pgaf.Plan
-function Play:plan() return plan.build(self) end
+function Play:plan(selection) return plan.build(self, selection) end
 
 return play

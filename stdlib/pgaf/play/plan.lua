@@ -1,14 +1,16 @@
 -- The graph of a play: one item for each step on each of its targets, with the items it waits for.
 
 local error = require "pgafrun.error"
+local pattern = require "pgaf.play.pattern"
 local runner = require "pgaf.play.runner"
+local select = require "pgaf.play.select"
 local suggest = require "pgaf.suggest"
 
 local plan = {}
 
 local FIELDS = {
   "on", "tags", "needs", "when", "resource", "reads", "probe", "apply", "settles", "wait", "ensure",
-  "timeout", "where",
+  "timeout", "makes_target", "learns", "where",
 }
 local KNOWN = { [1] = true }
 for _, name in ipairs(FIELDS) do KNOWN[name] = true end
@@ -19,11 +21,18 @@ for _, name in ipairs(FIELDS) do KNOWN[name] = true end
 ---@field resources pgaf.Resource[]
 ---@field after pgaf.Item[] what it waits for
 ---@field before pgaf.Item[] what waits for it
----@field status "pending"|"running"|"ok"|"changed"|"failed"|"skipped"
+---@field status pgaf.play.Status
+---@field left_out boolean? by --tags, --skip-tags, --limit or --start-at: only the order of the others goes through it
+---@field detail string? what was done, or differs, or why it was skipped
+---@field changes pgaf.Change[]? with --diff
+---@field error any? what it failed with
+---@field seconds number
+---@field barred pgaf.Item? the failure that it is skipped for
 
 ---@class pgaf.Plan
 ---@field title string
 ---@field items pgaf.Item[] in the order of declaration
+---@field all pgaf.Item[] those left out among them
 local Plan = {}
 Plan.__index = Plan
 
@@ -65,25 +74,19 @@ local function check_fields(step, report)
 end
 
 -- items[step name][target name]
-local function make_items(play, report)
-  local items, index, targets, names = {}, {}, {}, {}
-  for i, target in ipairs(play.targets) do
-    targets[target.name], names[i] = target, target.name
-  end
+local function make_items(play, names, report)
+  local items, index = {}, {}
   for _, step in ipairs(play.steps) do
     local name = tostring(step[1])
     if index[name] then report(step, ("a step of this name is already at %s"):format(index[name].step.where)) end
     local here = { step = step, on = {} }
     index[name] = here
-    for _, target_name in ipairs(step.on or names) do
-      local target = targets[target_name]
-      if not target then
-        report(step, ("there is no target %q%s"):format(target_name, did_you_mean(target_name, names)))
-      elseif not here.on[target_name] then
-        local item = { step = step, target = target, after = {}, before = {}, status = "pending" }
-        here.on[target_name] = item
-        items[#items + 1] = item
-      end
+    local targets, wrong = pattern.select(step.on or "all", names)
+    for _, problem in ipairs(wrong) do report(step, problem) end
+    for _, target in ipairs(targets) do
+      local item = { step = step, target = target, after = {}, before = {}, status = "pending" }
+      here.on[target.name] = item
+      items[#items + 1] = item
     end
   end
   return items, index
@@ -143,9 +146,24 @@ local function find_cycle(items)
   return nil
 end
 
+-- What --tags and the like leave; a step that later ones learn from is looked at all the same.
+local function choose(play, items, names, selection)
+  local chosen = select.compile(selection, play.steps, names)
+  local wanted = {}
+  for i, step in ipairs(play.steps) do wanted[step] = chosen.step(step, i) end
+  local kept = {}
+  for _, item in ipairs(items) do
+    item.left_out = not (wanted[item.step] and chosen.target(item.target.name))
+    item.only_looked_at = item.left_out and item.step.learns
+    if not item.left_out or item.only_looked_at then kept[#kept + 1] = item end
+  end
+  return kept
+end
+
 ---@param play pgaf.Play
+---@param selection? pgaf.play.Selection
 ---@return pgaf.Plan
-function plan.build(play)
+function plan.build(play, selection)
   local problems, told = {}, {}
   local function report(step, message)
     local text = ("%s: step %q: %s"):format(step.where, tostring(step[1]), message)
@@ -153,7 +171,8 @@ function plan.build(play)
     told[text] = true
   end
   for _, step in ipairs(play.steps) do check_fields(step, report) end
-  local items, index = make_items(play, report)
+  local targets = pattern.names(play.targets, play.groups)
+  local items, index = make_items(play, targets, report)
   local names = {}
   for i, step in ipairs(play.steps) do names[i] = tostring(step[1]) end
   for _, item in ipairs(items) do link_needs(item, index, names, report) end
@@ -162,18 +181,20 @@ function plan.build(play)
   if #problems > 0 then
     error.raise { kind = "plan", message = "the play cannot be run:\n  " .. table.concat(problems, "\n  ") }
   end
-  for _, item in ipairs(items) do
+  local kept = choose(play, items, targets, selection or {})
+  for _, item in ipairs(kept) do
     item.resources = resources_of(item.step, item.target)
     for _, resource in ipairs(item.resources) do
       if item.target.facts then item.target.facts:want(resource.reads) end
     end
   end
-  return setmetatable({ title = play.title, items = items, targets = play.targets }, Plan)
+  return setmetatable({ title = play.title, items = kept, all = items, targets = play.targets }, Plan)
 end
 
 ---Runs it. Raises only when the run itself was interrupted: what failed is in the result.
 ---@param report pgaf.play.Report
+---@param mode? pgaf.play.Mode
 ---@return pgaf.play.Result
-function Plan:run(report) return runner.run(self, report) end
+function Plan:run(report, mode) return runner.run(self, report, mode) end
 
 return plan

@@ -119,7 +119,7 @@ function Report:interrupted(items)
     time.now() - self.began, where ~= "" and where or "nothing"))
 end
 
-local STATUSES = { "ok", "changed", "failed", "skipped" }
+local STATUSES = { "ok", "changed", "failed", "unreachable", "skipped", "would", "deferred" }
 
 -- One row a target.
 local function recap(self, result)
@@ -127,14 +127,17 @@ local function recap(self, result)
   for _, item in ipairs(result.items) do
     local row = by_target[item.target.name]
     if not row then
-      row = { name = item.target.name, ok = 0, changed = 0, failed = 0, skipped = 0 }
+      row = { name = item.target.name }
+      for _, status in ipairs(STATUSES) do row[status] = 0 end
       by_target[row.name], rows[#rows + 1] = row, row
     end
     row[item.status] = row[item.status] + 1
   end
   for _, row in ipairs(rows) do
     local parts = {}
-    for i, status in ipairs(STATUSES) do parts[i] = ("%s %-3d"):format(status, row[status]) end
+    for i, status in ipairs(STATUSES) do
+      if i <= 3 or row[status] > 0 then parts[#parts + 1] = ("%s %-3d"):format(status, row[status]) end
+    end
     self:say(("  %-" .. self.width .. "s  %s"):format(row.name, table.concat(parts, " ")):gsub("%s+$", ""), nil)
   end
 end
