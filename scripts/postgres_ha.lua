@@ -49,7 +49,7 @@ end
 
 -- The machines.
 p:step { "instance", makes_target = true, tags = { "instances" }, resource = host.instance }
-p:step { "survey", on = monitor, needs = { "instance" }, resource = cluster.survey(formation) }
+p:step { "survey", on = monitor, learns = true, needs = { "instance" }, resource = cluster.survey(formation) }
 
 -- The programs, on all machines side by side.
 if has_packages then
@@ -68,7 +68,7 @@ end
 p:step { "folders", needs = { has_packages and "packages" or "instance" }, resource = host.folders(formation) }
 
 -- Passwords, certificates, configuration.
-p:step { "passwords", on = monitor, needs = { "folders" }, resource = passwords.kept(formation) }
+p:step { "passwords", on = monitor, learns = true, needs = { "folders" }, resource = passwords.kept(formation) }
 p:step {
   "certificate authority", on = monitor, tags = { "tls" }, needs = { "folders" }, resource = pki.authority(formation),
 }
