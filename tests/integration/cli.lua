@@ -175,7 +175,7 @@ function T.test_a_name_is_a_command_and_the_help_lists_them()
   fs.mkdir(folder .. "/stdlib/pgaf")
   fs.mkdir(folder .. "/scripts/inventory")
   fs.mkdir(folder .. "/elsewhere")
-  local plants = "-- Waters the plants, which\\n-- are thirsty. More of it.\\n\\nprint('water', ...)"
+  local plants = "-- Waters the plants, which\n-- are thirsty. More of it.\n\nprint('water', ...)"
   fs.write(folder .. "/scripts/water.lua", plants)
   fs.write(folder .. "/scripts/water_all.lua", "#!/usr/bin/pgafrun\n-- Waters everything.\nprint 'all'")
   fs.write(folder .. "/scripts/bare.lua", "print 'bare'")
