@@ -80,13 +80,17 @@ p:step {
   "settings", tags = { "settings" }, resource = settings.files(formation),
   needs = { "certificate", "passwords", has_packages and "names of the nodes" or nil },
 }
+p:step {
+  "settings in force", tags = { "settings" }, needs = { "settings" }, resource = settings.in_force(formation),
+}
 
 -- Not before: systemd takes a second for it, which passes while the clusters are made.
 p:step { "service", needs = { "settings" }, resource = host.service(formation) }
 
 -- The monitor, then the first data node, then the others one after the other: each finds its role by its turn.
 p:step {
-  "cluster", on = { monitor[1], first[1] }, needs = { "settings", "survey" }, resource = cluster.offline(formation),
+  "cluster", on = { monitor[1], first[1] }, needs = { "settings in force", "survey" },
+  resource = cluster.offline(formation),
 }
 p:step {
   "monitor", on = monitor, needs = { "cluster", "service" }, timeout = 600, resource = member.monitor(formation),
@@ -94,7 +98,7 @@ p:step {
 for i, name in ipairs(nodes) do
   p:step {
     "member " .. i, on = { name }, tags = { "nodes" }, timeout = 600, resource = member.node(formation),
-    needs = { "monitor", "service", "settings", i == 1 and "cluster" or "member " .. i - 1 },
+    needs = { "monitor", "service", "settings in force", i == 1 and "cluster" or "member " .. i - 1 },
   }
 end
 p:step {

@@ -105,13 +105,19 @@ end
 function member.monitor(formation)
   return function(monitor)
     local cfg = monitor.paths.cfg
-    local resource = { reads = { { "file", cfg }, SERVICE, formations.STATE }, settles = true }
+    local resource = {
+      kind = "monitor", name = monitor.name, reads = { { "file", cfg }, SERVICE, formations.STATE }, settles = true,
+    }
 
     function resource:probe(_, facts)
       local running = facts.service.status.status == "running"
       if running and facts.sql.formation then return nil end
       if running then return "the monitor does not answer" end
       return facts.file[cfg] and "the monitor does not run" or "the monitor is not created"
+    end
+
+    function resource:changes(target, facts)
+      return { { what = "monitor " .. target.name, before = self:probe(target, facts), after = "it runs and answers" } }
     end
 
     function resource:apply(target, difference, facts)
@@ -151,19 +157,31 @@ local function refuse_unknown_data(formation, target, facts)
   }
 end
 
+local function is_complete(paths, facts)
+  return facts.file[paths.cfg] and facts.file[paths.state] and not facts.file[paths.init]
+end
+
+-- A monitor that does not answer has not forgotten anybody.
+local function is_registered(formation, target)
+  if formation:state() then return formation:row(target.name) ~= nil end
+  return error.raise {
+    kind = "missing", operation = "data node " .. target.name,
+    message = ("the monitor %s does not answer: whether %s is registered is unknown"):format(
+      formation.monitor.name, target.name),
+    hint = "pgafrun scripts/state.lua shows the formation; the monitor's log tells why",
+  }
+end
+
 -- What keeps the node from being a member; nil when it is one.
 local function obstacle(formation, target, facts)
   local paths = target.paths
-  local registered = formation:row(target.name) ~= nil
-  local complete = facts.file[paths.cfg] and facts.file[paths.state] and not facts.file[paths.init]
   local status = facts.service.status.status
-  if complete and registered then
-    if status == "running" then return nil end
-    return "is not running (" .. status .. ")"
+  if is_complete(paths, facts) then
+    if status ~= "running" then return "is not running (" .. status .. ")" end
+    return not is_registered(formation, target) and "was dropped from the monitor" or nil
   end
-  if complete then return "was dropped from the monitor" end
   if facts.file[paths.cfg] or facts.file[paths.init] then return "was left half made" end
-  if registered then return "has lost what the monitor knows it for" end
+  if formation:state() and is_registered(formation, target) then return "has lost what the monitor knows it for" end
   return "is not created"
 end
 
@@ -233,8 +251,7 @@ until psql -XAtq -p %d -d postgres -c checkpoint 2>/dev/null; do sleep 0.05; don
 
 local function enter(formation, target, facts)
   local service = target.node:service()
-  local complete_and_registered = facts.file[target.paths.cfg] and facts.file[target.paths.state] and
-    not facts.file[target.paths.init] and formation:row(target.name)
+  local complete_and_registered = is_complete(target.paths, facts) and is_registered(formation, target)
   service:stop()
   formations.clear_leftovers(target)
   if not complete_and_registered then
@@ -257,6 +274,7 @@ function member.node(formation)
   return function(node)
     local paths = node.paths
     local resource = {
+      kind = "data node", name = node.name,
       reads = {
         { "file", paths.cfg }, { "file", paths.state }, { "file", paths.init }, cluster.fact(node), SERVICE,
       },
@@ -266,6 +284,15 @@ function member.node(formation)
     function resource:probe(target, facts)
       local why = obstacle(formation, target, facts)
       return why and target.name .. " " .. why or nil
+    end
+
+    function resource:changes(target, facts)
+      return {
+        {
+          what = "data node " .. target.name, before = "it " .. obstacle(formation, target, facts),
+          after = "it is a member, and runs",
+        },
+      }
     end
 
     function resource:apply(target, difference, facts)
@@ -289,14 +316,30 @@ end
 function member.keeper(formation)
   return function(node)
     local cfg = node.paths.cfg
-    local resource = { reads = { { "content", cfg }, { "file", cfg }, SERVICE } }
+    local resource = {
+      kind = "keeper", name = node.name, reads = { { "content", cfg }, { "file", cfg }, SERVICE },
+    }
+    local wanted = formation.inventory.timers[PARTITION]
 
     function resource:probe(_, facts)
+      if not facts.content[cfg] then
+        error.raise { kind = "missing", operation = "keeper on " .. node.name, message = "there is no " .. cfg }
+      end
       local now = partition_timeout(facts.content[cfg])
-      local wanted = formation.inventory.timers[PARTITION]
-      if now ~= wanted then return ("%s is %s, not %d"):format(PARTITION, tostring(now), wanted) end
+      if now ~= wanted then return ("%s is %s, not %d"):format(PARTITION, now or "not set", wanted) end
       if facts.file[cfg].mode ~= "0600" then return ("%s has mode %s"):format(cfg, facts.file[cfg].mode) end
       return nil
+    end
+
+    function resource:changes(_, facts)
+      local changes, now = {}, partition_timeout(facts.content[cfg])
+      if now ~= wanted then
+        changes[1] = { what = PARTITION, before = now and tostring(now) or "not set", after = tostring(wanted) }
+      end
+      if facts.file[cfg].mode ~= "0600" then
+        changes[#changes + 1] = { what = cfg .. ": mode", before = facts.file[cfg].mode, after = "0600" }
+      end
+      return changes
     end
 
     function resource:apply(target, _, facts)

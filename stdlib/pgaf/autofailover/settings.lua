@@ -3,9 +3,10 @@
 -- from the machine and not from the container.
 
 local access = require "pgaf.autofailover.access"
-local file = require "pgaf.resources.file"
 local formations = require "pgaf.autofailover.formation"
 local quote = require "pgaf.quote"
+local resource = require "pgaf.resource"
+local secret = require "pgaf.secret"
 local task = require "pgafrun.task"
 
 local settings = {}
@@ -99,25 +100,29 @@ end
 
 -- ------------------------------------------------------------------------------------------------- in the server
 
--- What the running server says of the files: are they newer than what it has loaded, is one of our settings
--- overridden by ALTER SYSTEM, refused, or waiting for a restart, is a line of pg_hba.conf wrong?
-local function loaded_fact(paths)
+-- What the running server says of the files: are they newer than what it has loaded, is one of our settings set again
+-- after node.conf (by ALTER SYSTEM, or further down in postgresql.conf), refused, or waiting for a restart, is a line
+-- of pg_hba.conf wrong? All files are read once.
+local function server_fact(paths)
   local files = {}
   for i, path in ipairs {
     paths.node_conf, paths.hba, settings.ident_path(paths), paths.ca_crt, paths.server_crt, paths.server_key,
   } do files[i] = quote.conf(path) end
   return {
-    "sql", "loaded", database = "postgres", query = ([[
+    "sql", "in_force", database = "postgres", query = ([[
+with file as materialized (select * from pg_file_settings),
+  ours as (select * from file where sourcefile = %s)
 select json_build_object(
   'stale', (select pg_conf_load_time() < max((pg_stat_file(path, true)).modification) from unnest(array[%s]) path),
-  'overridden', (select json_agg(distinct ours.name) from pg_file_settings ours join pg_file_settings theirs
-    on theirs.name = ours.name and theirs.sourcefile like '%%/postgresql.auto.conf' where ours.sourcefile = %s),
-  'refused', (select json_agg(name || ': ' || error) from pg_file_settings where sourcefile = %s and error is not null
+  'overridden', (select json_agg(distinct jsonb_build_object('name', ours.name, 'wanted', ours.setting,
+      'now', theirs.setting, 'file', theirs.sourcefile))
+    from ours join file theirs on theirs.name = ours.name and theirs.seqno > ours.seqno),
+  'refused', (select json_agg(name || ': ' || error) from ours where error is not null
     and name not in (select name from pg_settings where pending_restart)),
   'pending', (select json_agg(name) from pg_settings where pending_restart
     and name !~ '^(recovery_target|primary_)'),
   'hba', (select json_agg('line ' || line_number || ': ' || error) from pg_hba_file_rules where error is not null))]])
-      :format(table.concat(files, ", "), quote.conf(paths.node_conf), quote.conf(paths.node_conf)),
+      :format(quote.conf(paths.node_conf), table.concat(files, ", ")),
   }
 end
 
@@ -126,79 +131,122 @@ local function list(values, separator)
   return table.concat(values, separator or ", ")
 end
 
--- Whether the running server has loaded the files.
-local function loaded(formation, target)
-  local paths = target.paths
-  local fact = loaded_fact(paths)
-  local resource = { reads = { fact } }
+-- What is set again after node.conf.
+local function overridden(now) return type(now.overridden) == "table" and now.overridden or {} end
 
-  function resource:probe(_, facts)
-    local now = facts.sql.loaded
-    if not now then return nil end -- it does not run: it will read them when it starts
-    formation.restart_pending = formation.restart_pending or {}
-    formation.restart_pending[target.name] = list(now.pending)
-    if now.stale == true then return "the server has not loaded the files yet" end
-    if list(now.overridden) then return "set by ALTER SYSTEM as well: " .. list(now.overridden) end
-    if list(now.refused, "; ") then return "refused by the server: " .. list(now.refused, "; ") end
-    if list(now.hba, "; ") then return paths.hba .. ": " .. list(now.hba, "; ") end
-    return nil
+local function by_alter_system(one) return one.file:match("[^/]+$") == "postgresql.auto.conf" end
+
+local function names_of(differing)
+  local names = {}
+  for i, one in ipairs(differing) do
+    names[i] = ("%s (%s)"):format(one.name, by_alter_system(one) and "by ALTER SYSTEM" or "in " .. one.file)
   end
-
-  function resource:apply(_, _, facts)
-    local statements = {}
-    local overridden = facts.sql.loaded.overridden
-    for _, name in ipairs(list(overridden) and overridden or {}) do
-      statements[#statements + 1] = ("alter system reset %s;"):format(name)
-    end
-    statements[#statements + 1] = "select pg_reload_conf();"
-    formations.sql(target, "postgres", table.concat(statements, "\n"))
-    -- it is a signal to the server: give it the time to act on it
-    pcall(task.timeout, RELOAD_SECONDS, function()
-      repeat
-        task.sleep(0.02)
-        target.facts:forget()
-        local now = target.facts:fetch({ fact }).sql.loaded
-      until not now or now.stale ~= true
-    end)
-    task.check()
-    return "reloaded the configuration" .. (list(overridden) and ", reset " .. list(overridden) or "")
-  end
-
-  return resource
+  return list(names)
 end
 
----node.conf, pg_hba.conf and pg_ident.conf as they shall be, and .pgpass on data nodes; loaded where the server runs.
+local function not_in_force(paths, now)
+  if now.stale == true then return "the server has not loaded the files yet" end
+  if #overridden(now) > 0 then return "set again after node.conf: " .. names_of(overridden(now)) end
+  if list(now.refused, "; ") then return "refused by the server: " .. list(now.refused, "; ") end
+  if list(now.hba, "; ") then return paths.hba .. ": " .. list(now.hba, "; ") end
+  return nil
+end
+
+-- It is a signal to the server: the time to act on it is given here.
+local function reload(target, fact)
+  formations.sql(target, "postgres", "select pg_reload_conf();")
+  pcall(task.timeout, RELOAD_SECONDS, function()
+    repeat
+      task.sleep(0.02)
+      target.facts:forget()
+      local now = target.facts:fetch({ fact }).sql.in_force
+    until not now or now.stale ~= true
+  end)
+  task.check()
+end
+
+-- The line that includes node.conf becomes the last one again.
+local INCLUDE_LAST = [[
+set -e; umask 077
+cd %s
+grep -vF "'../node.conf'" postgresql.conf >postgresql.conf.new
+echo "include_if_exists = '../node.conf'" >>postgresql.conf.new
+mv postgresql.conf.new postgresql.conf]]
+
+-- Takes back what is set again after node.conf; what was done.
+local function take_back(target, now)
+  local reset, statements, moved = {}, {}, false
+  for _, one in ipairs(overridden(now)) do
+    if by_alter_system(one) then
+      reset[#reset + 1] = one.name
+      statements[#statements + 1] = ("alter system reset %s;"):format(one.name)
+    elseif not moved then
+      formations.run(target, INCLUDE_LAST:format(quote.sh(target.paths.pgdata)))
+      moved = true
+    end
+  end
+  if #statements > 0 then formations.sql(target, "postgres", table.concat(statements, "\n")) end
+  return (#reset > 0 and ", reset " .. list(reset) or "") .. (moved and ", put node.conf last" or "")
+end
+
+---The running server has loaded the files, and nothing else wins over them.
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource
+function settings.in_force(formation)
+  return function(member)
+    local paths = member.paths
+    local fact = server_fact(paths)
+    local in_force = { kind = "settings in force", name = paths.node_conf, reads = { fact } }
+
+    function in_force:probe(target, facts)
+      local now = facts.sql.in_force
+      if not now then return nil end -- it does not run: it will read them when it starts
+      formation.restart_pending = formation.restart_pending or {}
+      formation.restart_pending[target.name] = list(now.pending)
+      return not_in_force(paths, now)
+    end
+
+    function in_force:changes(_, facts)
+      local now, changes = facts.sql.in_force, {}
+      for i, one in ipairs(overridden(now)) do
+        changes[i] = { what = one.name, before = one.now, after = one.wanted }
+      end
+      if now.stale == true then
+        changes[#changes + 1] = { what = "configuration files", before = "not loaded", after = "loaded" }
+      end
+      return changes
+    end
+
+    function in_force:apply(target, _, facts)
+      local back = take_back(target, facts.sql.in_force)
+      reload(target, fact)
+      return "reloaded the configuration" .. back
+    end
+
+    return in_force
+  end
+end
+
+---node.conf, pg_hba.conf and pg_ident.conf as they shall be, and .pgpass on data nodes.
 ---@param formation pgaf.Formation
 ---@return fun(target: pgaf.Member): pgaf.Resource[]
 function settings.files(formation)
   return function(target)
     local paths, owner = target.paths, formation.owner
     local is_monitor = target.role == "monitor"
+    local function owned(path, content) return resource.file { path = path, user = owner, content = content } end
     target.facts:want(MEMORY)
-    local resources = {
-      file {
-        path = paths.node_conf, user = owner,
-        content = function()
-          local limit = settings.memory_limit(target.facts:fetch(MEMORY))
-          return settings.render(settings.values(formation, target, limit))
-        end,
-      },
-      file {
-        path = paths.hba, user = owner,
-        content = function() return (is_monitor and access.monitor_hba or access.node_hba)(formation) end,
-      },
-      file {
-        path = settings.ident_path(paths), user = owner,
-        content = function() return (is_monitor and access.monitor_ident or access.node_ident)(formation) end,
-      },
+    return {
+      owned(paths.node_conf, function()
+        local limit = settings.memory_limit(target.facts:fetch(MEMORY))
+        return settings.render(settings.values(formation, target, limit))
+      end),
+      owned(paths.hba, function() return (is_monitor and access.monitor_hba or access.node_hba)(formation) end),
+      owned(settings.ident_path(paths), function()
+        return (is_monitor and access.monitor_ident or access.node_ident)(formation)
+      end),
+      not is_monitor and owned(paths.pgpass, function() return secret.value(access.pgpass(formation)) end) or nil,
     }
-    if not is_monitor then
-      resources[#resources + 1] = file {
-        path = paths.pgpass, user = owner, content = function() return access.pgpass(formation) end,
-      }
-    end
-    resources[#resources + 1] = loaded(formation, target)
-    return resources
   end
 end
 
