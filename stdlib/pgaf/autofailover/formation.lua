@@ -34,10 +34,18 @@ Formation.__index = Formation
 
 local formation = {}
 
+-- Names for group expressions: the field's own, and the inventory's.
+local function groups_of(entry, role)
+  local groups = { role == "monitor" and "monitor" or "data", table.unpack(entry.groups or {}) }
+  if role == "node" and entry.replication_quorum then groups[#groups + 1] = "quorum" end
+  return groups
+end
+
 local function member(self, entry, role)
   local node = self.provider:node(entry.name)
   local target = {
     name = entry.name, node = node, entry = entry, role = role, owner = self.owner, paths = node:paths(),
+    groups = groups_of(entry, role),
     facts = facts.new(node, entry.port, self.root ~= self.owner and BECOME:format(self.owner, self.owner) or nil),
   }
   self.by_name[entry.name] = target
@@ -88,15 +96,18 @@ function Formation:refuse_foreign()
   }
 end
 
----Looks whether all is right before anything is touched, and takes the right to change the formation.
+---Looks whether all is right before anything is touched, and touches nothing.
+function Formation:look()
+  local group <close> = task.group { name = "before anything" }
+  group:spawn(self.provider.check, self.provider)
+  group:spawn(self.refuse_foreign, self)
+end
+
+---Looks, and takes the right to change the formation.
 ---@param what string who will
 ---@return pgaf.provider.Lock
 function Formation:claim(what)
-  do
-    local group <close> = task.group { name = "before anything" }
-    group:spawn(self.provider.check, self.provider)
-    group:spawn(self.refuse_foreign, self)
-  end
+  self:look()
   return self.provider:lock(what)
 end
 
