@@ -97,7 +97,11 @@ local function foresee(item, resource, mode)
   local facts = snapshot(item, resource)
   local difference = resource:probe(item.target, facts)
   if not difference then return nil end
-  if resource.wait then return "would wait: " .. difference end
+  if resource.wait then
+    -- what is waited for may come of a step that is still to run
+    if item.pending then error.raise { kind = "pending", operation = place(item), message = difference } end
+    return "would wait: " .. difference
+  end
   if not resource.apply and not resource.ensure then
     error.raise { kind = "drift", message = difference, operation = place(item) }
   end
