@@ -46,6 +46,17 @@ local limits = record {
   memory = { text { pattern = "%d+[kMGT]?i?B", what = "a size with its unit, such as \"2GiB\"" } },
 }
 
+-- Any value of Lua's own kinds, or a secret, in tables to any depth.
+local function variable_value(value, where, report)
+  local kind = type(value)
+  if kind == "function" or kind == "thread" or (kind == "userdata" and value ~= require("pgafrun.json").null) then
+    report(where, "wants a text, a number, true or false, a table or a secret, not a " .. kind)
+  end
+  return value
+end
+local variables = map(text { pattern = "[%a_][%w_]*", what = "a variable's name: letters, digits and '_'" },
+  variable_value)
+
 local host = {
   name = { node_name, required = true },
   port = { port, default = 5432 },
@@ -53,7 +64,28 @@ local host = {
   image = { text() },
   target = { text() },
   limits = { limits, default = {} },
+  vars = { variables, default = {} },
 }
+
+local member = {
+  candidate_priority = { integer(0, 100), default = 50 },
+  replication_quorum = { boolean(), default = true },
+}
+
+-- What a group may say for its nodes, where they do not say it themselves.
+local group = record {
+  hosts = { list(text()) },
+  children = { list(text()) },
+  priority = { integer(-1000, 1000) },
+  vars = { variables },
+  node = {
+    record {
+      port = { port }, image = { text() }, target = { text() }, limits = { limits },
+      candidate_priority = { member.candidate_priority[1] }, replication_quorum = { member.replication_quorum[1] },
+    },
+  },
+}
+local group_name = text { pattern = "[%a_][%w_%-]*", what = "a group's name: letters, digits, '_' and '-'" }
 
 local function host_with(fields)
   for key, field in pairs(host) do fields[key] = fields[key] or field end
@@ -70,6 +102,8 @@ local provider = schema.variant("kind", {
     profiles = { list(text()), default = { "default" } },
     nic = { text(), default = "eth0" },
     ready_timeout = { schema.number(1, "seconds"), default = 60 },
+    bake = { boolean(), default = true },
+    bake_max_age = { schema.number(0, "days"), default = 7 },
   },
   ["local"] = record {
     kind = { one_of "local", required = true },
@@ -122,17 +156,14 @@ local postgres = record {
   wal_retrieve_retry_interval = { interval, default = "200ms" },
 }
 
-return record {
+local KEYS = {
   environment = { one_of("lab", "staging", "production"), required = true },
   formation = { node_name, required = true },
   provider = { provider, required = true },
   domain = { domain, default = "lxd" },
   monitor = { host_with {}, required = true },
   nodes = {
-    list(host_with {
-      candidate_priority = { integer(0, 100), default = 50 },
-      replication_quorum = { boolean(), default = true },
-    }, { min = 2, what = "a list of data nodes: { { name = ... }, ... }" }), required = true,
+    list(host_with(member), { min = 2, what = "a list of data nodes: { { name = ... }, ... }" }), required = true,
   },
   postgres = { postgres, default = {} },
   formation_settings = { record { number_sync_standbys = { integer(0, 100) } }, default = {} },
@@ -148,4 +179,16 @@ return record {
   operator_networks = { list(network), default = {} },
   monitor_password = { secret },
   replication_password = { secret },
+  groups = { map(group_name, group), default = {} },
+  vars = { variables, default = {} },
+}
+
+local names = {}
+for name in pairs(KEYS) do names[#names + 1] = name end
+table.sort(names)
+
+---@type { type: pgaf.schema.Type, names: string[], node_keys: table<string, boolean> }
+return {
+  type = record(KEYS), names = names,
+  monitor_keys = { port = true, image = true, target = true, limits = true },
 }

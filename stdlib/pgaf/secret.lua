@@ -3,6 +3,7 @@
 --     password = secret.env "APP_PASSWORD"                          an environment variable
 --     password = secret.file "/etc/pgafrun/app-password"            a file that only its owner can read
 --     password = secret.command { "pass", "show", "pg/app" }        what a program prints
+--     password = secret.vault { file = "vault.yml", key = "app" }   a value of an Ansible vault file
 --
 -- tostring, .., JSON, the log and the report show "<secret>". The value is fetched when it is first revealed and kept
 -- out of the object, which therefore may be printed and walked through. What was revealed is also masked in texts that
@@ -123,6 +124,33 @@ function secret.command(argv)
       end
       return without_line_break(result.stdout)
     end,
+  }
+end
+
+---A value that a function fetches when it is first wanted; it may wait.
+---@param source string where it comes from, for people
+---@param fetch fun(): string
+---@return pgaf.Secret
+function secret.from(source, fetch)
+  return new { source = checked_text(source, "the source"), fetch = fetch }
+end
+
+-- The folder of the script or inventory that called.
+local function folder_of_caller(level)
+  return debug.getinfo(level + 1, "S").source:match("^@(.*/)") or ""
+end
+
+---A value of a YAML file that ansible-vault encrypted, whole or in part. The vault's password is that of the run:
+---pgafrun's --vault-password-file or --ask-vault-pass, or ANSIBLE_VAULT_PASSWORD_FILE.
+---@param options { file: string, key: string } file: relative to the script; key: "name" or "name.inner"
+---@return pgaf.Secret
+function secret.vault(options)
+  if type(options) ~= "table" then _G.error("secret.vault { file = PATH, key = NAME }", 2) end
+  local file, key = checked_text(options.file, "the file"), checked_text(options.key, "the key")
+  if not file:find("^/") then file = folder_of_caller(2) .. file end
+  return new {
+    source = ("%s in the vault %s"):format(key, file),
+    fetch = function() return require("pgaf.inventory.yaml_file").secret(file, key) end,
   }
 end
 

@@ -93,6 +93,22 @@ local function constructor(list, i, path, lines)
   return i + 1
 end
 
+-- `return extend("base.lua", {`: the index of the "{" that begins the call's second argument.
+local function second_argument(list, i)
+  i = i + 1
+  while list[i] and (list[i].kind == "name" or list[i].kind == ".") do i = i + 1 end
+  if not list[i] or list[i].kind ~= "(" then return nil end
+  local depth = 0
+  for j = i + 1, #list do
+    local kind = list[j].kind
+    if depth == 0 and kind == "," then return list[j + 1] and list[j + 1].kind == "{" and j + 1 or nil end
+    if OPENS[kind] then depth = depth + 1 end
+    if kind == ")" or kind == "}" or kind == "]" then depth = depth - 1 end
+    if depth < 0 then return nil end
+  end
+  return nil
+end
+
 ---Reads a file's text.
 ---@param text string
 ---@return { paths: table<string, integer>, names: table<string, integer> } lines of the paths below `return { ... }`,
@@ -109,10 +125,11 @@ function source_lines.read(text)
   -- the file's own return is the last one that is not inside another's table
   local i = 1
   while list[i] do
-    local after = list[i + 1]
-    if list[i].text == "return" and list[i].kind == "name" and after and after.kind == "{" then
+    local returns = list[i].text == "return" and list[i].kind == "name"
+    local opening = returns and (list[i + 1] and list[i + 1].kind == "{" and i + 1 or second_argument(list, i))
+    if opening then
       found.paths = { [""] = list[i].line }
-      i = constructor(list, i + 2, "", found.paths)
+      i = constructor(list, opening + 1, "", found.paths)
     else
       i = i + 1
     end

@@ -1,0 +1,94 @@
+-- Variables of nodes. From the weakest to the strongest:
+--
+--   all        the inventory's `vars`, and those of the group `all`
+--   groups     parents before the groups in them, then by priority, then by name
+--   the node   its own `vars`
+--   -e         extra variables
+--
+-- The stronger one replaces the weaker one's value as a whole.
+
+local variables = {}
+
+---@class pgaf.inventory.Source variables from one place, for some nodes
+---@field from string in words: "group quorum", "host pgaf-1", "-e"
+---@field rank integer ALL .. EXTRA: the higher wins, among equals the later
+---@field hosts table<string, boolean>? nil: all
+---@field vars table<string, any>
+---@field place fun(name: string): string, integer file and line of a variable
+---@field render? fun(value: any, host: string, place: pgaf.inventory.Place): any
+
+---@alias pgaf.inventory.Place { from: string, file: string, line: integer }
+---@alias pgaf.inventory.Resolved { value: any, place: pgaf.inventory.Place, overridden: pgaf.inventory.Place[] }
+
+-- In between are those of an Ansible inventory, whose files have an order of their own.
+variables.ALL, variables.GROUP, variables.HOST, variables.EXTRA = 15, 25, 35, 99
+
+---The sources that a table of ours has.
+---@param value table
+---@param groups pgaf.inventory.Groups
+---@param place fun(path: string): string, integer
+---@return pgaf.inventory.Source[]
+function variables.of_inventory(value, groups, place)
+  local list = {}
+  local function add(from, rank, hosts, vars, path)
+    if type(vars) ~= "table" or not next(vars) then return end
+    list[#list + 1] = {
+      from = from, rank = rank, hosts = hosts, vars = vars,
+      place = function(name) return place(path .. "." .. name) end,
+    }
+  end
+  add("all", variables.ALL, nil, value.vars, "vars")
+  for _, group in ipairs(groups:sorted()) do
+    local is_all = group.name == "all"
+    add(is_all and "all" or "group " .. group.name, is_all and variables.ALL or variables.GROUP,
+      not is_all and groups:set(group.name) or nil, group.vars, ("groups.%s.vars"):format(group.name))
+  end
+  for _, host in ipairs(groups.hosts) do
+    local entry = groups.paths[host] == "monitor" and value.monitor or
+      value.nodes[tonumber(groups.paths[host]:match("%d+"))]
+    add("host " .. host, variables.HOST, { [host] = true }, entry.vars, groups.paths[host] .. ".vars")
+  end
+  return list
+end
+
+local function in_order(sources)
+  local order = {}
+  for i, source in ipairs(sources) do order[i] = { source = source, index = i } end
+  table.sort(order, function(a, b)
+    if a.source.rank ~= b.source.rank then return a.source.rank < b.source.rank end
+    return a.index < b.index
+  end)
+  return order
+end
+
+---What each node ends up with.
+---@param hosts string[]
+---@param sources pgaf.inventory.Source[]
+---@return table<string, table<string, pgaf.inventory.Resolved>>
+function variables.resolve(hosts, sources)
+  local order, result = in_order(sources), {}
+  for _, host in ipairs(hosts) do
+    local found = {}
+    for _, item in ipairs(order) do
+      local source = item.source
+      if not source.hosts or source.hosts[host] then
+        for name, value in pairs(source.vars) do
+          local file, line = source.place(name)
+          local place = { from = source.from, file = file, line = line }
+          local before = found[name]
+          found[name] = { value = value, place = place, overridden = before and before.overridden or {},
+            render = source.render }
+          if before then table.insert(found[name].overridden, 1, before.place) end
+        end
+      end
+    end
+    for _, one in pairs(found) do
+      if one.render then one.value = one.render(one.value, host, one.place) end
+      one.render = nil
+    end
+    result[host] = found
+  end
+  return result
+end
+
+return variables

@@ -1,0 +1,153 @@
+-- A YAML file as Ansible reads it: it may be a vault as a whole or hold `!vault` values, and its words are those of
+-- YAML 1.1, where `yes` is true and 0644 is octal.
+
+local error = require "pgafrun.error"
+local fs = require "pgafrun.fs"
+local secret = require "pgaf.secret"
+local vault = require "pgaf.vault"
+local yaml = require "pgafrun.yaml"
+
+local yaml_file = {}
+
+local MAX_BYTES = 16 * 1024 * 1024
+local OLD_BOOLEANS = { yes = true, on = true, no = false, off = false }
+
+---@class pgaf.inventory.YamlFile
+---@field path string
+---@field value any nil for an empty file
+---@field vaulted boolean the file is a vault as a whole: all of its texts are secrets
+---@field lines table<table, table<any, integer>> of each map and list: key -> line
+local YamlFile = {}
+YamlFile.__index = YamlFile
+
+local function refuse(path, line, message)
+  error.raise { kind = "inventory", message = ("%s:%d: %s"):format(path, line, message), where = path .. ":" .. line }
+end
+
+-- The reader's own message begins with the line; in a vault nothing of the text may be told.
+local function decode(path, text, tags, vaulted)
+  local found, value, lines = pcall(yaml.decode, text, { tags = tags, lines = true })
+  if found then return value, lines or {} end
+  if not error.is(value, "data") then _G.error(value, 0) end
+  local line, message = value.message:match("^line (%d+), column %d+: (.*)$")
+  if vaulted then message = "what the vault holds is not YAML: " .. (message or "") end
+  return refuse(path, tonumber(line) or 1, message or value.message)
+end
+
+-- How a plain scalar was written is only known from its line.
+local function written(source, line)
+  local text = source[line] or ""
+  return (text:gsub("%s+#.*$", ""):match("[:%-%[,]%s*([^:,%[%]%s]*)%s*[,%]}]*%s*$"))
+end
+
+-- YAML 1.1: yes, no, on, off are booleans; an integer that begins with 0 is octal.
+local function as_old(value, source, line)
+  local truth
+  if type(value) == "string" then truth = OLD_BOOLEANS[value:lower()] end
+  if type(truth) == "boolean" and written(source, line) == value then return truth end
+  local digits = math.type(value) == "integer" and written(source, line)
+  if digits and digits:find("^0[0-7]+$") then return tonumber(digits, 8) end
+  return value
+end
+
+local function walk(self, source, node, seen)
+  if seen[node] then return end
+  seen[node] = true
+  local changed = {}
+  for key, value in pairs(node) do
+    local line = self.lines[node] and self.lines[node][key] or 1
+    if type(value) == "table" and not secret.is(value) then
+      walk(self, source, value, seen)
+    else
+      changed[key] = as_old(value, source, line)
+    end
+  end
+  for key, value in pairs(changed) do node[key] = value end
+end
+
+local function split_lines(text)
+  local list = {}
+  for line in (text .. "\n"):gmatch("(.-)\r?\n") do list[#list + 1] = line end
+  return list
+end
+
+---Parses a text. `keys` opens vaults; those of `!vault` values only when they are revealed.
+---Raises kind "inventory" with file and line, kind "secret" for a vault that cannot be opened.
+---@param path string for messages
+---@param text string
+---@param keys? pgaf.vault.Keys default: the run's
+---@return pgaf.inventory.YamlFile
+function yaml_file.parse(path, text, keys)
+  local self = setmetatable({ path = path, vaulted = vault.is(text), secrets = {} }, YamlFile)
+  if self.vaulted then text = (keys or vault.current()):decrypt(text, path .. ":1") end
+  local function encrypted(value, line)
+    local where = ("%s:%d"):format(path, line)
+    vault.parse(value, where)
+    local made = secret.from("vault " .. where, function() return (keys or vault.current()):decrypt(value, where) end)
+    self.secrets[#self.secrets + 1] = { secret = made, where = where }
+    return made
+  end
+  local function as_it_is(value) return value end
+  local tags = { ["!vault"] = encrypted, ["!vault-encrypted"] = encrypted, ["!unsafe"] = as_it_is }
+  self.value, self.lines = decode(path, text, tags, self.vaulted)
+  if type(self.value) == "table" and not secret.is(self.value) then walk(self, split_lines(text), self.value, {}) end
+  return self
+end
+
+---@param path string
+---@param keys? pgaf.vault.Keys
+---@return pgaf.inventory.YamlFile
+function yaml_file.read(path, keys)
+  return yaml_file.parse(path, fs.read(path, { max_bytes = MAX_BYTES }), keys)
+end
+
+---The line of a key of one of the file's maps and lists.
+---@param node table
+---@param key any
+---@return integer
+function YamlFile:line(node, key)
+  return self.lines[node] and self.lines[node][key] or 1
+end
+
+---Keys of a map in the order in which they were written.
+---@param node table
+---@return any[]
+function YamlFile:keys(node)
+  local keys, lines = {}, self.lines[node] or {}
+  for key in pairs(node) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b)
+    local first, second = lines[a] or 0, lines[b] or 0
+    if first ~= second then return first < second end
+    return tostring(a) < tostring(b)
+  end)
+  return keys
+end
+
+---One value of a vault file, for pgaf.secret.
+---@param path string
+---@param key string "name" or "name.inner"
+---@return string
+function yaml_file.secret(path, key)
+  local file = yaml_file.read(path)
+  local value = file.value
+  for name in key:gmatch("[^.]+") do
+    value = type(value) == "table" and not secret.is(value) and value[name] or nil
+  end
+  if secret.is(value) then return secret.reveal(value) end
+  if type(value) ~= "string" and type(value) ~= "number" then
+    error.raise {
+      kind = "secret", operation = "secret.reveal", code = "missing",
+      message = ("the vault %s has no text under the key %q"):format(path, key),
+    }
+  end
+  if not file.vaulted then
+    error.raise {
+      kind = "secret", operation = "secret.reveal", code = "literal",
+      message = ("%s: %q is not encrypted there"):format(path, key),
+      hint = "ansible-vault encrypt " .. path,
+    }
+  end
+  return tostring(value)
+end
+
+return yaml_file
