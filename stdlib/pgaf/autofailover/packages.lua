@@ -3,6 +3,8 @@
 local apt_source = require "pgaf.resources.apt_source"
 local file = require "pgaf.resources.file"
 local directory = require "pgaf.resources.directory"
+local json = require "pgafrun.json"
+local node_facts = require "pgaf.facts"
 local package = require "pgaf.resources.package"
 
 local packages = {}
@@ -76,6 +78,52 @@ function packages.installed(formation)
       default_cluster_stopped(postgres.version),
     }
   end
+end
+
+-- ------------------------------------------------------------------------------------- images with packages in them
+
+local function bring(target, resource)
+  local function tell() end
+  local read = target.facts:fetch(resource.reads or {})
+  local difference = resource:probe(target, read)
+  if not difference then return end
+  resource:apply(target, difference, read, tell)
+  target.facts:forget()
+end
+
+---What the steps above do on each node, for an image that has it done already.
+---@param formation pgaf.Formation
+---@return pgaf.bake.Recipe
+function packages.recipe(formation)
+  local postgres = formation.inventory.postgres
+  local names = packages.names(postgres)
+  local pgdg = postgres.source == "pgdg" and packages.pgdg(postgres) or nil
+  return {
+    packages = names,
+    contents = {
+      names = json.as_array(names), versions = postgres.packages, source = postgres.source,
+      pgdg = pgdg and { url = pgdg.url, suite = pgdg.suite, fingerprint = pgdg.fingerprint },
+    },
+    install = function(node)
+      local target = { name = node.name, node = node, facts = node_facts.new(node, 5432) }
+      if pgdg then bring(target, apt_source(pgdg)) end
+      for _, resource in ipairs(packages.no_default_cluster()()) do bring(target, resource) end
+      for _, resource in ipairs(packages.installed(formation)()) do bring(target, resource) end
+    end,
+  }
+end
+
+---The image that missing nodes are about to be launched from: once for all of them, before any.
+---@param formation pgaf.Formation
+---@return pgaf.Resource
+function packages.image(formation)
+  local place = formation.provider
+  place:wants_images(packages.recipe(formation))
+  return {
+    kind = "image", settles = true,
+    probe = function() return (place:image_difference()) end,
+    apply = function(_, _, _, _, tell) return place:make_images(tell) end,
+  }
 end
 
 return packages

@@ -47,6 +47,18 @@ function instance.tagged(client, key, value)
   return same
 end
 
+---Instances whose config has this key, whatever its value, as objects.
+---@param client pgaf.incus.Client
+---@param key string
+---@return table[]
+function instance.having(client, key)
+  local list = {}
+  for _, object in ipairs(client:get("/1.0/instances", { recursion = 1 }) or {}) do
+    if object.config and (object.config[key] or "") ~= "" then list[#list + 1] = object end
+  end
+  return list
+end
+
 ---@return table? object nil: there is none
 ---@return string? etag
 function Instance:get() return self.client:find(self.path) end
@@ -161,7 +173,7 @@ end
 
 local function source_of(spec)
   if spec.copy_of then return { type = "copy", source = spec.copy_of, instance_only = true } end
-  local source = { type = "image", alias = spec.source.alias }
+  local source = { type = "image", alias = spec.source.alias, fingerprint = spec.source.fingerprint }
   local server = spec.source.server
   if server then
     source.server, source.protocol, source.mode = server.endpoints[1].url, server.protocol, "pull"

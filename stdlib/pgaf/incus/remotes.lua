@@ -32,7 +32,8 @@ local IMAGE_ONLY = { simplestreams = true, oci = true }
 ---@field project string
 
 ---@class pgaf.incus.ImageSource
----@field alias string
+---@field alias? string
+---@field fingerprint? string in place of an alias: just this image, of the server that makes the instance
 ---@field server? pgaf.incus.Server nil: the server that makes the instance has the image itself
 
 ---@class pgaf.incus.Remotes

@@ -4,6 +4,7 @@
 -- somebody else's: it is neither adopted nor deleted.
 
 local rethrow = error
+local bake = require "pgaf.provider.incus_bake"
 local client = require "pgaf.incus.client"
 local error = require "pgafrun.error"
 local events = require "pgaf.incus.events"
@@ -12,6 +13,7 @@ local lease = require "pgaf.provider.lease"
 local log = require "pgafrun.log"
 local Node = require "pgaf.provider.incus_node"
 local remotes = require "pgaf.incus.remotes"
+local task = require "pgafrun.task"
 
 local FORMATION_TAG = "user.pgaf.formation"
 local NODE_TAG = "user.pgaf.node"
@@ -34,7 +36,7 @@ local provider = { FORMATION_TAG = FORMATION_TAG, NODE_TAG = NODE_TAG }
 function provider.open(inventory, group)
   local self = setmetatable({
     kind = "incus", formation = inventory.formation, inventory = inventory, settings = inventory.provider,
-    system_user = "postgres", group = group, handles = {}, entries = {}, streams = {}, locks = {},
+    system_user = "postgres", group = group, handles = {}, entries = {}, streams = {}, locks = {}, baked = {},
     monitor_name = inventory.monitor.name,
   }, Provider)
   for _, entry in ipairs { inventory.monitor, table.unpack(inventory.nodes) } do self.entries[entry.name] = entry end
@@ -152,6 +154,74 @@ function Provider:image(entry)
   local the_client = self:client()
   return self.remotes:image(entry.image or self.settings.image, the_client.server.name)
 end
+
+-- ------------------------------------------------------------------------------------- images with packages in them
+
+---Says what shall be in the images that nodes are launched from (see incus_bake.lua). Asks nothing.
+---@param recipe pgaf.bake.Recipe
+function Provider:wants_images(recipe)
+  if self.settings.bake then self.recipe = recipe end
+end
+
+---Why an image has to be baked; nil when there is no need. A single missing node is launched and installed quicker.
+---@return string? difference, pgaf.bake.Plan[]? plans
+function Provider:image_difference()
+  if not self.recipe then return nil end
+  local plans = bake.missing(self, self.recipe)
+  if #plans == 0 then return nil end
+  local names = {}
+  for i, plan in ipairs(plans) do names[i] = plan.alias .. " on " .. plan.base end
+  return "no image " .. table.concat(names, ", no image "), plans
+end
+
+---Bakes the images that nodes are about to be launched from. Never fails for a reason of its own: without an image the
+---packages are installed on each node, and that is said.
+---@param tell? fun(text: string)
+---@return string done
+function Provider:make_images(tell)
+  local done = {}
+  for _, plan in ipairs(select(2, self:image_difference()) or {}) do
+    local ok, result = pcall(bake.make, self, plan, tell)
+    if ok then
+      self.baked[plan.digest] = result
+      done[#done + 1] = ("baked %s with %s"):format(plan.alias, table.concat(plan.recipe.packages, ", "))
+    else
+      if not error.is(result) or result.kind == "cancelled" then rethrow(result, 0) end
+      task.check()
+      local old = bake.find(self, plan)
+      self.baked[plan.digest] = old and old.fingerprint
+      log.warn(("%s could not be baked: %s"):format(plan.alias, old and "an old one is taken"
+        or "the packages are installed on each node"), { why = tostring(result) })
+      done[#done + 1] = ("%s could not be baked"):format(plan.alias)
+    end
+  end
+  return table.concat(done, "; ")
+end
+
+---The image that a node is launched from: with its packages in it where there is one, else the inventory's.
+---@param entry table of the inventory
+---@return pgaf.incus.ImageSource
+function Provider:launch_source(entry)
+  if self.recipe then
+    local plan = bake.plan(self, entry, self.recipe)
+    if not self.baked[plan.digest] then
+      local object, fresh = bake.find(self, plan)
+      self.baked[plan.digest] = fresh and object.fingerprint or nil
+    end
+    if self.baked[plan.digest] then return { fingerprint = self.baked[plan.digest] } end
+  end
+  return self:image(entry)
+end
+
+---Removes baked images that are too old, or that nobody wants.
+---@return { alias: string, fingerprint: string, why: string, size: integer, packages: string }[] removed
+function Provider:prune_images()
+  local plans = {}
+  for _, entry in pairs(self.entries) do plans[#plans + 1] = self.recipe and bake.plan(self, entry, self.recipe) end
+  return bake.prune(self, plans)
+end
+
+-- --------------------------------------------------------------------------------------------------- before anything
 
 -- What a server of images has, only the daemon can tell when it downloads; what is on the server, we can.
 local function check_images(self)

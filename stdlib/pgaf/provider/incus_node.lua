@@ -89,7 +89,7 @@ local function creation(self)
   for lock in pairs(provider.locks) do lock:add_to(self.name, config) end
   local nic = provider.settings.nic
   return {
-    source = provider:image(self.entry), profiles = provider.settings.profiles, config = config,
+    source = provider:launch_source(self.entry), profiles = provider.settings.profiles, config = config,
     target = self.entry.target or provider.settings.target,
     devices = { [nic] = provider:profile_devices()[nic] },
     description = ("node %s of the formation %s"):format(self.name, provider.formation),
@@ -217,7 +217,9 @@ local function wait_for_boot(self, deadline)
   end
 end
 
-local function wait_until_ready(self)
+---Waits until it has an address and has booted.
+---@return string address
+function Node:wait_until_ready()
   local deadline = time.now() + self.provider.settings.ready_timeout
   self.the_address = wait_for_address(self, deadline)
   wait_for_boot(self, deadline)
@@ -275,7 +277,7 @@ function Node:launch()
       self:close_shells()
       changed = true
     end
-    pin_address(self, wait_until_ready(self))
+    pin_address(self, self:wait_until_ready())
     for lock in pairs(self.provider.locks) do lock:node_is_there(self.name) end
   end)
   if not ok then tell_what_is_there(self, problem) end
@@ -299,7 +301,7 @@ function Node:start()
   own_status(self, "start")
   local changed = start_instance(self)
   if changed then self.the_address = nil end
-  wait_until_ready(self)
+  self:wait_until_ready()
   return changed
 end
 

@@ -35,13 +35,23 @@ local lease = { KEY = KEY }
 
 -- ------------------------------------------------------------------------------------------------------- the record
 
-local function record_of(self)
+---Who holds a lease, and for how long, as text.
+---@param what string is being done
+---@param token string tells the holder's own record
+---@param since string
+---@param seconds number
+---@return string
+function lease.record(what, token, since, seconds)
   local me = process.self()
-  local seconds = self.provider.group and LEASE_SECONDS or LONG_LEASE_SECONDS
   return json.encode {
     holder = ("%s@%s"):format(me.user, me.host), pid = me.pid, start_time = me.start_time, boot_id = me.boot_id,
-    what = self.what, token = self.token, since = self.since, expires = math.ceil(time.wall() + seconds),
+    what = what, token = token, since = since, expires = math.ceil(time.wall() + seconds),
   }
+end
+
+local function record_of(self)
+  return lease.record(self.what, self.token, self.since,
+    self.provider.group and LEASE_SECONDS or LONG_LEASE_SECONDS)
 end
 
 ---Whether a lease no longer binds anybody.
