@@ -1,37 +1,75 @@
 -- Some lines of a file that is otherwise not ours, between two marks.
+--
+--     resource.block { path = "/etc/hosts", lines = { "10.0.0.7 backup" } }
+--     resource.block { path = "/etc/profile", name = "proxy", lines = function(target) return { ... } end }
 
-local BEGIN, END = "# begin pgafrun", "# end pgafrun"
+local edit = require "pgaf.resource.edit"
+local parameter = require "pgaf.resource.parameter"
+local resource = require "pgaf.resource"
+local schema = require "pgaf.schema"
 
-local function split(text)
-  local first = text:find(BEGIN, 1, true)
-  local _, last = text:find(END .. "\n?", first or 1)
-  if not first or not last then return text, nil, "" end
-  return text:sub(1, first - 1), text:sub(first, last), text:sub(last + 1)
+---@class pgaf.BlockOptions
+---@field path string absolute, on the node
+---@field lines? string[]|fun(target: pgaf.Target): string[] the lines between the marks
+---@field name? string tells several blocks of one file apart
+---@field comment? string what a remark begins with in this file, default "#"
+---@field state? "present"|"absent" default "present"
+---@field create? boolean makes the file when it is not there, default true
+---@field mode? string octal; default: as it is, "0644" for a new file
+---@field user? string owner; default: as it is
+---@field group? string default: as it is
+
+local function plain(text) return (text:gsub("%p", "%%%0")) end
+
+-- First and last byte of the block, its last line break included.
+local function find(text, first_mark, last_mark)
+  local first = ("\n" .. text):find("\n" .. first_mark .. "\n", 1, true)
+  if not first then return nil end
+  local _, last = text:find("\n" .. plain(last_mark) .. "%f[\n\0]\n?", first)
+  return first, last
 end
 
----@param options { path: string, lines: fun(target: pgaf.Target): string[], mode?: string, user?: string }
----@return pgaf.Resource
-return function(options)
-  local path = options.path
-  local resource = { reads = { { "content", path } } }
+local function make(options)
+  local path, label = options.path, options.name and " " .. options.name or ""
+  local first_mark, last_mark = options.comment .. " begin pgafrun" .. label, options.comment .. " end pgafrun" .. label
 
   local function block(target)
-    return ("%s\n%s\n%s\n"):format(BEGIN, table.concat(options.lines(target), "\n"), END)
+    local lines = parameter.of(options.lines, target)
+    return ("%s\n%s\n%s\n"):format(first_mark, table.concat(lines, "\n"), last_mark)
   end
 
-  function resource:probe(target, facts)
-    local _, now = split(facts.content[path] or "")
-    if now == block(target) then return nil end
-    return now and ("the block in %s differs"):format(path) or ("%s has no block of ours"):format(path)
+  local function wanted(text, target)
+    local first, last = find(text, first_mark, last_mark)
+    local ours = options.state == "present" and block(target) or ""
+    if first and last then return text:sub(1, first - 1) .. ours .. text:sub(last + 1) end
+    if ours == "" then return text end
+    return edit.insert(text, #text + 1, ours)
   end
 
-  function resource:apply(target, _, facts)
-    local before, _, after = split(facts.content[path] or "")
-    if before ~= "" and before:sub(-1) ~= "\n" then before = before .. "\n" end
-    target.node:push(path, before .. block(target) .. after,
-      { mode = options.mode or "0644", user = options.user or "root" })
-    return "wrote the block in " .. path
-  end
-
-  return resource
+  return edit.new {
+    path = path, create = options.create, mode = options.mode, user = options.user, group = options.group,
+    wanted = wanted, done = ("wrote the block%s in %s"):format(label, path),
+    difference = function() return ("the block%s in %s differs, or is not there"):format(label, path) end,
+  }
 end
+
+return resource.define {
+  kind = "block",
+  parameters = {
+    path = { parameter.path, required = true },
+    lines = { parameter.computed(schema.list(parameter.text)) },
+    name = { parameter.line },
+    comment = { parameter.line, default = "#" },
+    state = { parameter.state(), default = "present" },
+    create = { schema.boolean(), default = true },
+    mode = { parameter.mode },
+    user = { parameter.name },
+    group = { parameter.name },
+  },
+  words = { dest = "path", block = "lines", marker = "name", owner = "user" },
+  name = function(options) return options.path end,
+  check = function(options, report)
+    if options.state == "present" and not options.lines then report "lines is missing" end
+  end,
+  make = make,
+}
