@@ -22,6 +22,18 @@ end
 ---@field epilog? string examples, exit codes
 ---@field inventory? boolean load the inventory of -i and return it as second result; default true
 
+---Declares what says which inventory is meant and adds to it. cli.parse does it for scripts that have one.
+---@param parser table argparse's
+function cli.inventory_options(parser)
+  parser:option("-i --inventory", "The inventory, where it is not given before the script."):argname "FILE"
+  parser:option("-e --extra-vars", "Wins over all files: key=value, @FILE (YAML, JSON, Lua) or JSON.")
+    :argname "VALUE":count "*"
+  parser:option("--vault-password-file", "Has or, when executable, prints the password of Ansible vaults.")
+    :argname "FILE":count "*"
+  parser:option("--vault-id", "The same, for vaults of one id: LABEL@FILE or LABEL@prompt."):argname "ID":count "*"
+  parser:flag("--ask-vault-pass", "Ask for the password of Ansible vaults.")
+end
+
 ---Parses a script's arguments. A usage error is one line and exit code 64; --help prints and ends with 0.
 ---@param spec pgaf.cli.Spec
 ---@param declare? fun(parser: table) adds arguments, in argparse's words
@@ -36,22 +48,35 @@ function cli.parse(spec, declare, ...)
     print(parser:get_help())
     exit(0)
   end)
+  if spec.inventory ~= false then cli.inventory_options(parser) end
   if declare then declare(parser) end
   function parser.error(_, message) usage(("%s: %s (--help tells the usage)"):format(spec.name, message)) end
   local arguments = parser:parse { ... }
   if spec.inventory == false then return arguments end
-  return arguments, cli.inventory(spec.name)
+  return arguments, cli.inventory(spec.name, arguments)
 end
+
+local function given(list) return list and #list > 0 and list or nil end
 
 ---The inventory that -i names, loaded and checked.
 ---@param name string the script's, for the message
+---@param arguments? table<string, any> as parsed, with those of cli.inventory_options
+---@param options? pgaf.inventory.Options
 ---@return pgaf.Inventory
-function cli.inventory(name)
-  if not program.inventory then
+function cli.inventory(name, arguments, options)
+  arguments, options = arguments or {}, options or {}
+  local file = arguments.inventory or program.inventory
+  if not file then
     usage(("%s: which formation? Name its inventory: pgafrun -i scripts/inventory/local.lua %s"):format(
       name, program.script or name))
   end
-  return require("pgaf.inventory").load(program.inventory)
+  program.inventory = file
+  options.extra = given(arguments.extra_vars)
+  local files, ids = given(arguments.vault_password_file), given(arguments.vault_id)
+  if files or ids or arguments.ask_vault_pass then
+    options.vault = { files = files, ids = ids, ask = arguments.ask_vault_pass }
+  end
+  return require("pgaf.inventory").load(file, options)
 end
 
 return cli

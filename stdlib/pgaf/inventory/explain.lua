@@ -164,7 +164,7 @@ function explain.graph(result)
   local function draw(name, indent)
     local group = found.by_name[name]
     lines[#lines + 1] = indent .. "@" .. name .. ":"
-    local inner = indent == "" and "  |--" or "  |  " .. indent
+    local inner = indent == "" and "  |--" or "  |" .. indent
     local children = table.move(group.children, 1, #group.children, 1, {})
     if name == "all" then children = {} end
     for other in pairs(found.by_name) do
