@@ -42,7 +42,14 @@ local first = formation.nodes[1].name
 
 -- ------------------------------------------------------------------------------------------------- The machines
 
-p:step { "instance", tags = { "machines" }, makes_target = true, resource = host.instance }
+-- Launched from an image that has the packages already: the first run makes it.
+if on_machines_of_their_own then
+  p:step { "image", on = "monitor", tags = { "machines" }, timeout = 3600, resource = packages.image(formation) }
+end
+p:step {
+  "instance", tags = { "machines" }, makes_target = true, needs = { on_machines_of_their_own and "image" or nil },
+  resource = host.instance,
+}
 p:step {
   "survey", on = "monitor", tags = { "machines" }, learns = true, needs = { "instance" },
   resource = cluster.survey(formation),
