@@ -46,9 +46,9 @@ local function own_resource(step, target)
   return {
     reads = step.reads and step.reads(target),
     probe = step.probe and function(_, on, facts) return step.probe(on, facts) end,
-    wait = step.wait and function(_, on) return step.wait(on) end,
-    ensure = step.ensure and function(_, on) return step.ensure(on) end,
-    apply = step.apply and function(_, on, difference, facts) return step.apply(on, difference, facts) end,
+    wait = step.wait and function(_, on, ...) return step.wait(on, ...) end,
+    ensure = step.ensure and function(_, on, ...) return step.ensure(on, ...) end,
+    apply = step.apply and function(_, on, ...) return step.apply(on, ...) end,
     settles = step.settles,
   }
 end

@@ -1,174 +1,147 @@
--- What a person, or a program with --json, reads of a run: one line for what changed, failed or was left out, and a
--- recap. Steps that found everything as wanted are told with -v.
+-- What a person, or a program, reads of a run. On a terminal: a live line for each node, and above it what changed;
+-- elsewhere plain lines; with `json` one event a line; beside any of them a JUnit file. Everything that is shown passes
+-- through here, and what is known to be secret is masked here.
 
-local error = require "pgafrun.error"
-local json = require "pgafrun.json"
+local colour = require "pgaf.play.report.colour"
+local Events = require "pgaf.play.report.events"
+local Junit = require "pgaf.play.report.junit"
+local Live = require "pgaf.play.report.live"
+local mask = require "pgafrun.mask"
+local Plain = require "pgaf.play.report.plain"
+local process = require "pgafrun.process"
 local program = require "pgafrun.program"
-local time = require "pgafrun.time"
+local Screen = require "pgaf.play.report.screen"
+local tty = require "pgafrun.tty"
+
+local STDOUT = 1
 
 local report = {}
 
 ---@class pgaf.play.Report
+---@field json boolean one event a line, and nothing for people
+---@field heartbeat number? seconds between two calls of still_running; nil: the runner's own
+---@field views table[] who is told; those methods that they have
+---@field lines pgaf.play.report.Plain? for people
+---@field events pgaf.play.report.Events? for programs
 local Report = {}
 Report.__index = Report
 
----@param options? { json?: boolean, write?: fun(line: string), verbose?: boolean }
+---@class pgaf.play.report.Options
+---@field json? boolean
+---@field junit? string path of a JUnit file that is written at the end
+---@field live? boolean default: on a terminal that can do it; false where the script asks questions meanwhile
+---@field colours? boolean default: on such a terminal, unless NO_COLOR is set
+---@field write? fun(line: string) default: standard output
+---@field verbose? boolean default: -v
+---@field verbosity? integer -1 failures alone, 0, 1 also what was as wanted, 2 also tracebacks; default: pgafrun's
+
+local function to_stdout(line)
+  io.stdout:write(line, "\n")
+  io.stdout:flush()
+end
+
+local function is_capable_terminal()
+  local kind = process.getenv "TERM"
+  return tty.is_terminal(STDOUT) and kind ~= nil and kind ~= "" and kind ~= "dumb"
+end
+
+local function verbosity_of(options)
+  if options.verbosity then return options.verbosity end
+  if options.verbose == nil then return program.verbosity end
+  return options.verbose and math.max(1, program.verbosity) or math.min(0, program.verbosity)
+end
+
+local function masked(write)
+  return function(line) write(mask.apply(line)) end
+end
+
+-- For people: lines, and on a terminal the moving part below them.
+local function add_lines(self, options, verbosity)
+  local terminal = not options.write and is_capable_terminal()
+  local colours, live = options.colours, nil
+  if colours == nil then colours = terminal and colour.is_wanted() end
+  if terminal and options.live ~= false and verbosity >= 0 then
+    live = Live.new { screen = Screen.new(), colours = colours }
+    self.views[#self.views + 1] = live
+    self.heartbeat = Live.REPAINT_SECONDS
+  end
+  local write = options.write or to_stdout
+  if live then write = function(line) live:print(line) end end
+  self.lines = Plain.new {
+    write = masked(write), verbosity = verbosity, colours = colours, always_recap = terminal,
+    quiet_heart = live ~= nil, width_limit = terminal and function() return (tty.size(STDOUT)) end or nil,
+  }
+  self.views[#self.views + 1] = self.lines
+end
+
+---@param options? pgaf.play.report.Options
 ---@return pgaf.play.Report
 function report.new(options)
   options = options or {}
-  return setmetatable({
-    json = options.json or false,
-    verbose = options.verbose == nil and program.verbosity > 0 or options.verbose or false,
-    quiet = program.verbosity < 0,
-    write = options.write or function(line)
-      io.stdout:write(line, "\n")
-      io.stdout:flush()
-    end,
-  }, Report)
+  local self = setmetatable({ json = options.json or false, views = {} }, Report)
+  local verbosity = verbosity_of(options)
+  if self.json then
+    self.events = Events.new(options.write or to_stdout)
+    self.views[1] = self.events
+  else
+    add_lines(self, options, verbosity)
+  end
+  -- the last one: a file that cannot be written must not keep the others from telling the end
+  if options.junit then self.views[#self.views + 1] = Junit.new(options.junit, verbosity) end
+  return self
 end
 
-local function milliseconds(seconds) return math.floor(seconds * 1000 + 0.5) / 1000 end
+local function tell(self, what, ...)
+  for _, view in ipairs(self.views) do
+    if view[what] then view[what](view, ...) end
+  end
+end
 
--- One event a line, for programs.
+---An event of the script's own, for programs only.
 ---@param event string
 ---@param fields table
 function Report:event(event, fields)
-  if not self.json then return end
-  local line = { event = event, at = time.iso() }
-  for key, value in pairs(fields) do line[key] = value end
-  self.write(json.encode(line))
+  if self.events then self.events:event(event, fields) end
 end
 
 ---A line for people only.
 ---@param line string
 function Report:say(line)
-  if not self.json and not self.quiet then self.write(line) end
+  if self.lines then self.lines:say(line) end
 end
 
 ---@param plan pgaf.Plan
-function Report:begin(plan)
-  self.began = time.now()
-  self.width, self.step_width = 0, 0
-  for _, item in ipairs(plan.items) do
-    self.width = math.max(self.width, #item.target.name)
-    self.step_width = math.max(self.step_width, #item.step[1])
-  end
-  self:event("begin", { title = plan.title, steps = #plan.items })
-end
+---@param mode? pgaf.play.Mode
+function Report:begin(plan, mode) tell(self, "begin", plan, mode or {}) end
 
--- Only the first line: a recap names the rest.
-local function first_line(value)
-  local text = tostring(value)
-  return text:match("^[^\n]*")
-end
+---@param item pgaf.Item
+function Report:started(item) tell(self, "started", item) end
 
-local function line_of(self, item, detail)
-  return ("%7.2f s  %-7s  %-" .. self.step_width .. "s  %-" .. self.width .. "s  %s"):format(
-    time.now() - self.began, item.status, item.step[1], item.target.name, detail or ""):gsub("%s+$", "")
+---Long work tells how far it is.
+---@param item pgaf.Item
+---@param message string
+---@param fraction? number 0 to 1, where that is known
+function Report:progress(item, message, fraction)
+  tell(self, "progress", item, mask.apply(message or ""), fraction)
 end
 
 ---@param item pgaf.Item
-function Report:started(item)
-  self:event("started", { step = item.step[1], node = item.target.name })
-end
-
-local function error_fields(raised)
-  if not error.is(raised) then return { message = tostring(raised) } end
-  return {
-    kind = raised.kind, operation = raised.operation, code = raised.code, message = raised.message,
-    hint = raised.hint, outcome = raised.outcome, cause = raised.cause and tostring(raised.cause),
-  }
-end
+---@param attempt integer the one that failed
+---@param raised any what it raised
+function Report:retrying(item, attempt, raised) tell(self, "retrying", item, attempt, raised) end
 
 ---@param item pgaf.Item
-function Report:finished(item)
-  self:event("finished", {
-    step = item.step[1], node = item.target.name, status = item.status, seconds = milliseconds(item.seconds),
-    detail = type(item.detail) == "string" and item.detail or nil,
-    error = item.status == "failed" and error_fields(item.error) or nil,
-  })
-  if self.json then return end
-  local quiet = item.status == "ok" or (item.status == "skipped" and not item.barred)
-  if quiet and not self.verbose then return end
-  if self.quiet and item.status ~= "failed" then return end
-  local detail = type(item.detail) == "string" and item.detail or item.error and first_line(item.error)
-  if item.status == "changed" and item.seconds >= 1 then
-    detail = ("%s (%.1f s)"):format(detail or "", item.seconds)
-  end
-  self.write((line_of(self, item, detail)))
-end
+function Report:finished(item) tell(self, "finished", item) end
 
-local function listed(items)
-  local told = {}
-  for i, item in ipairs(items) do told[i] = item.step[1] .. " on " .. item.target.name end
-  return table.concat(told, ", ")
-end
-
----@param items pgaf.Item[]
-function Report:still_running(items)
-  if #items == 0 then return end
-  self:say(("%7.2f s  ...      %s"):format(time.now() - self.began, listed(items)))
-end
+---Called every `heartbeat` seconds.
+---@param items pgaf.Item[] that are at work
+function Report:still_running(items) tell(self, "still_running", items) end
 
 ---The run ends before its time; what was being done may be half done.
 ---@param items pgaf.Item[]
-function Report:interrupted(items)
-  local where = listed(items)
-  self:event("interrupted", { at_work = where })
-  self:say(("%7.2f s  interrupted in: %s. The same run again goes on from there."):format(
-    time.now() - self.began, where ~= "" and where or "nothing"))
-end
-
-local STATUSES = { "ok", "changed", "failed", "unreachable", "skipped", "would", "deferred" }
-
--- One row a target.
-local function recap(self, result)
-  local rows, by_target = {}, {}
-  for _, item in ipairs(result.items) do
-    local row = by_target[item.target.name]
-    if not row then
-      row = { name = item.target.name }
-      for _, status in ipairs(STATUSES) do row[status] = 0 end
-      by_target[row.name], rows[#rows + 1] = row, row
-    end
-    row[item.status] = row[item.status] + 1
-  end
-  for _, row in ipairs(rows) do
-    local parts = {}
-    for i, status in ipairs(STATUSES) do
-      if i <= 3 or row[status] > 0 then parts[#parts + 1] = ("%s %-3d"):format(status, row[status]) end
-    end
-    self:say(("  %-" .. self.width .. "s  %s"):format(row.name, table.concat(parts, " ")):gsub("%s+$", ""), nil)
-  end
-end
-
-local function tell_failures(self, result)
-  for _, item in ipairs(result.items) do
-    if item.status == "failed" then
-      self:say("")
-      self:say(("FAILED: %s on %s"):format(item.step[1], item.target.name))
-      self:say("  " .. tostring(item.error):gsub("\n", "\n  "))
-      local traceback = type(item.error) == "table" and item.error.traceback
-      if traceback and (program.verbosity >= 2 or item.error.kind == "script") then
-        self:say("  " .. traceback:gsub("\n", "\n  "))
-      end
-    end
-  end
-end
+function Report:interrupted(items) tell(self, "interrupted", items) end
 
 ---@param result pgaf.play.Result
-function Report:finish(result)
-  local counts = result.counts
-  self:event("recap", { counts = counts, seconds = milliseconds(result.seconds), changed = counts.changed > 0 })
-  if self.json then return end
-  if counts.changed > 0 or counts.failed > 0 or self.verbose then recap(self, result) end
-  tell_failures(self, result)
-  local outcome = counts.changed == 0 and "nothing changed" or
-    counts.changed == 1 and "1 change" or counts.changed .. " changes"
-  if counts.failed > 0 then
-    outcome = ("%d failed, %d left out, %s"):format(counts.failed, counts.skipped, outcome)
-  end
-  self:say(("%s in %.2f s"):format(outcome, result.seconds))
-end
+function Report:finish(result) tell(self, "finish", result) end
 
 return report

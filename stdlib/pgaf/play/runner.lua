@@ -117,7 +117,7 @@ end
 -- Long steps say from time to time that they are still at work.
 local function heartbeat(self)
   while true do
-    task.sleep(HEARTBEAT_SECONDS)
+    task.sleep(self.report.heartbeat or HEARTBEAT_SECONDS)
     self.report:still_running(self:at_work())
   end
 end
