@@ -446,7 +446,8 @@ local function fail_command(self, what, result)
   for line in result.stderr:gmatch "[^\n]+" do lines[#lines + 1] = line end
   local last = table.concat(lines, "\n    ", math.max(1, #lines - ERROR_LINES + 1))
   error.raise {
-    kind = "command", operation = "run on " .. self.name, code = tostring(result.code), result = result,
+    kind = "command", operation = "run on " .. self.name, code = tostring(result.code),
+    command = what:match "^`(.*)`$" or what, result = result,
     message = ("%s ended with status %d%s"):format(what, result.code, last ~= "" and ":\n    " .. last or ""),
   }
 end

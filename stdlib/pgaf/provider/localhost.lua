@@ -353,7 +353,8 @@ local function fail_command(self, what, result)
   local last = table.concat(lines, "\n    ", math.max(1, #lines - 9))
   error.raise {
     kind = "command", operation = "run on " .. self.name,
-    code = tostring(result.code or ("signal " .. tostring(result.signal))), result = result,
+    code = tostring(result.code or ("signal " .. tostring(result.signal))),
+    command = what:match "^`(.*)`$" or what, result = result,
     message = ("%s ended with %s%s"):format(what,
       result.code and "status " .. result.code or "signal " .. tostring(result.signal),
       last ~= "" and ":\n    " .. last or ""),
