@@ -8,6 +8,7 @@ local failure = {}
 
 local OUTPUT_LINES = 10
 local OUTPUT_LINES_VERBOSE = 500
+local COMMAND_COLUMNS = 160
 
 -- For errors that bring no hint of their own; %s: the node.
 local NEXT = {
@@ -60,9 +61,14 @@ local function exit_status(result)
   return result.signal and "ended by signal " .. tostring(result.signal) or "not known"
 end
 
+-- In one line, and not all of a long script. Masked first: what is cut off must not keep a secret from being found.
+local function command_line(command, columns)
+  return text.cut(text.clean(mask.apply(command.command)):gsub("%s+", " "), columns)
+end
+
 local function add_command(lines, command, verbosity)
   local result = command.result
-  add(lines, "command", text.first_line(command.command))
+  add(lines, "command", command_line(command, verbosity >= 1 and 2000 or COMMAND_COLUMNS))
   add(lines, "exit status", exit_status(result))
   local output = result.stderr and result.stderr:find "%S" and result.stderr or result.stdout or ""
   local last = text.last_lines(mask.apply(output), verbosity >= 2 and OUTPUT_LINES_VERBOSE or OUTPUT_LINES)
@@ -124,7 +130,7 @@ function failure.fields(raised)
   return {
     kind = raised.kind, operation = raised.operation, code = raised.code, message = raised.message,
     hint = raised.hint, outcome = raised.outcome, cause = raised.cause and tostring(raised.cause),
-    command = command and text.first_line(command.command), status = command and command.result.code,
+    command = command and command_line(command, 2000), status = command and command.result.code,
     where = raised.kind == "script" and raised.where or nil,
   }
 end

@@ -82,7 +82,9 @@ end
 ---@param fraction? number
 function Live:progress(item, message, fraction)
   local entry = entry_of(self, item)
-  if entry then entry.message, entry.fraction = text.clean(message or ""):gsub("%s+", " "), fraction end
+  if not entry then return end
+  entry.message = text.clean(message or "")
+  entry.fraction = fraction and math.max(0, math.min(1, fraction))
 end
 
 ---@param item pgaf.Item
@@ -120,16 +122,17 @@ local function compose(self, pieces, columns)
 end
 
 local function bar(self, fraction)
-  fraction = math.max(0, math.min(1, fraction))
   local full = math.floor(fraction * BAR_COLUMNS)
-  return ("%s%s %3d%%"):format(self.symbols.full:rep(full), self.symbols.empty:rep(BAR_COLUMNS - full),
-    math.floor(fraction * 100))
+  return self.symbols.full:rep(full) .. self.symbols.empty:rep(BAR_COLUMNS - full)
 end
 
+-- How long each step is at it, and how far; the bar and the words of those that tell more come last, where a narrow
+-- terminal cuts them off.
 local function add_running(self, pieces, node)
   local now = self.now()
   for i, entry in ipairs(node.running) do
     pieces[#pieces + 1] = { (i > 1 and ", " or "") .. text.clean(entry.item.step[1]) }
+    if entry.fraction then pieces[#pieces + 1] = { (" %d%%"):format(math.floor(entry.fraction * 100)), "ok" } end
     local attempt = entry.attempt and (" attempt %d"):format(entry.attempt) or ""
     pieces[#pieces + 1] = { (" %s%s"):format(text.duration(now - entry.since), attempt), "faint" }
   end
