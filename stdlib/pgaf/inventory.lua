@@ -22,6 +22,7 @@ local inventory = {}
 ---@field address string?
 ---@field limits { cpu: integer|string?, memory: string? }
 ---@field vars table<string, any> its variables, as all files, groups and -e together say
+---@field groups string[] that it is in, without all
 
 ---@class pgaf.Inventory.Node: pgaf.Inventory.Host
 ---@field candidate_priority integer
@@ -43,7 +44,7 @@ local inventory = {}
 ---@field operator_networks string[]
 ---@field monitor_password any?
 ---@field replication_password any?
----@field groups table<string, string[]> group -> nodes in the inventory's order; with all, monitor and data
+---@field groups table<string, string[]> group -> nodes in the inventory's order; with all, monitor, data and quorum
 ---@field vars table<string, table<string, any>> node -> its variables
 ---@field notes pgaf.inventory.Note[] what of an Ansible inventory has no place here
 
@@ -149,11 +150,14 @@ end
 local function fill_in_groups(result, found, resolved)
   local names = {}
   for name in pairs(found.by_name) do names[name] = found:members(name) end
+  names.quorum = {}
   result.groups, result.vars = names, {}
   for _, entry in ipairs { result.monitor, table.unpack(result.nodes) } do
     local values = {}
     for name, one in pairs(resolved[entry.name]) do values[name] = one.value end
     entry.vars, result.vars[entry.name] = values, values
+    entry.groups = found:of(entry.name)
+    if entry.replication_quorum then table.insert(names.quorum, entry.name) end
   end
 end
 

@@ -45,7 +45,7 @@ local function member(self, entry, role)
   local node = self.provider:node(entry.name)
   local target = {
     name = entry.name, node = node, entry = entry, role = role, owner = self.owner, paths = node:paths(),
-    groups = groups_of(entry, role),
+    groups = groups_of(entry, role), vars = entry.vars,
     facts = facts.new(node, entry.port, self.root ~= self.owner and BECOME:format(self.owner, self.owner) or nil),
   }
   self.by_name[entry.name] = target

@@ -132,7 +132,7 @@ function explain.host(result, name)
     keys = {}, vars = {},
   }
   for _, key in ipairs(sorted(entry)) do
-    if key ~= "vars" then
+    if key ~= "vars" and key ~= "groups" then
       local found = leaves(detail, entry[key], path .. "." .. key, {})
       for _, one in ipairs(found) do
         one.key = one.key:sub(#path + 2)

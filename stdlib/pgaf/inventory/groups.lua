@@ -112,6 +112,7 @@ function groups.build(value, report)
   add_host(self, value.monitor, "monitor", "monitor")
   for i, entry in ipairs(list_of(value.nodes)) do add_host(self, entry, ("nodes[%d]"):format(i), "data") end
   local names = sorted_names(declared)
+  if declared.quorum then report("groups.quorum", "is made of the nodes with replication_quorum: take another name") end
   for _, name in ipairs(names) do
     if not IMPLICIT[name] then self.by_name[name] = new_group(name, declared[name]) end
   end
