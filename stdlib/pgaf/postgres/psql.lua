@@ -2,8 +2,8 @@
 
 local psql = {}
 
----A shell function: `as_owner COMMAND ...` with PGHOST, the socket's folder, and PGPORT in the environment. Quicker than
----su and runuser, which open a session.
+---A shell function: `as_owner COMMAND ...` with PGHOST, the socket's folder, and PGPORT in the environment. setpriv is
+---quicker than su and runuser, which open a session.
 psql.AS_OWNER = [[
 as_owner() {
   [ -O "$PGHOST/.s.PGSQL.$PGPORT" ] && { "$@"; return; }

@@ -1,0 +1,168 @@
+-- A setting of the server, by ALTER SYSTEM, which wins over postgresql.conf; loaded at once where the server can.
+--
+--     resource.pg_setting { name = "log_min_duration_statement", value = "500ms" }
+--     resource.pg_setting { name = "shared_preload_libraries", value = { "pg_stat_statements" } }
+--     resource.pg_setting { name = "work_mem", reset = true }
+--
+-- One that counts only after a restart is set, and told with each run until the server has been restarted
+-- (target.restart_pending has its name, for the `when` of a handler). On nodes of a formation the inventory's
+-- postgres.settings is the place for settings: what ALTER SYSTEM says beside it is reset by the formation's own play.
+
+local guc = require "pgaf.postgres.guc"
+local log = require "pgafrun.log"
+local parameter = require "pgaf.resource.parameter"
+local pg = require "pgafrun.pg"
+local resource = require "pgaf.resource"
+local schema = require "pgaf.schema"
+local server = require "pgaf.postgres.server"
+local suggest = require "pgaf.suggest"
+
+local literal = pg.quote_literal
+
+---@class pgaf.PgSettingOptions: pgaf.PgServerOptions
+---@field name string
+---@field value? string|number|boolean|string[] with its unit: "256MB", "500ms"; a list for lists of names
+---@field reset? boolean instead of a value: what ALTER SYSTEM said is taken back
+
+-- `file` is what ALTER SYSTEM has said.
+local QUERY = [[
+select json_build_object(
+  'row', (select json_build_object('name', name, 'vartype', vartype, 'unit', unit, 'min', min_val, 'max', max_val,
+    'enumvals', enumvals, 'context', context, 'source', source, 'value', setting, 'pending', pending_restart)
+    from pg_settings where lower(name) = %s),
+  'file', (select setting from pg_file_settings where lower(name) = %s and sourcefile like '%%/postgresql.auto.conf'
+    order by seqno desc limit 1),
+  'stale', pg_conf_load_time() < (pg_stat_file('postgresql.auto.conf')).modification,
+  'names', (select json_agg(name) from pg_settings
+    where not exists (select from pg_settings where lower(name) = %s)))]]
+
+local function is_text(value) return type(value) == "string" end
+
+-- The row of pg_settings without nulls.
+local function row_of(self, target, options, now)
+  if type(now.row) ~= "table" then
+    local near = suggest(options.name, now.names)
+    local library = options.name:match "^([^.]+)%."
+    server.refuse(self, target, ("PostgreSQL has no setting %q%s"):format(options.name,
+      near and (", did you mean %q?"):format(near) or ""),
+      library and ("a library's settings are there once shared_preload_libraries has it: %s?"):format(library))
+  end
+  local row = {}
+  for key, value in pairs(now.row) do
+    if type(value) ~= "userdata" then row[key] = value end
+  end
+  if row.context == "internal" then
+    server.refuse(self, target, options.name .. " cannot be set: it tells how the server was built or its data made")
+  end
+  return row
+end
+
+local function wanted_value(self, target, options, row)
+  local value, problem = guc.canonical(row, options.value)
+  if problem then
+    server.refuse(self, target, ("%s = %s: %s"):format(options.name, guc.show(options.value), problem))
+  end
+  return value
+end
+
+-- With its unit, where it has one.
+local function show(row, value)
+  local text = guc.show(value)
+  if row.unit and type(value) == "number" then return text .. (row.unit:find "^%d" and " x " or " ") .. row.unit end
+  return text
+end
+
+local function restart_needed(target, row)
+  target.restart_pending = target.restart_pending or {}
+  if target.restart_pending[row.name] then return end
+  target.restart_pending[row.name] = true
+  log.warn("a setting counts only after a restart of PostgreSQL", { setting = row.name, node = target.name })
+end
+
+-- Nothing to set: has the running server what the file says?
+local function compare_running(target, row, wanted, stale, found)
+  if row.source == "client" or row.source == "session" then return end
+  if row.context == "postmaster" then
+    -- not the value: some are worked out by the server at its start
+    if row.pending then restart_needed(target, row) end
+    return
+  end
+  local running = guc.canonical(row, row.value)
+  -- the server may write a text in other words
+  if running == wanted or (row.vartype == "string" and not stale) then return end
+  found[1] = {
+    says = ("%s is %s, not %s: the server has not loaded it"):format(row.name, show(row, running), show(row, wanted)),
+    what = row.name, before = show(row, running), after = show(row, wanted),
+  }
+end
+
+local function compare(options, self, target, now)
+  local row = row_of(self, target, options, now)
+  local file = is_text(now.file) and now.file or nil
+  local found = {}
+  if options.reset then
+    if not file then
+      if row.pending then restart_needed(target, row) end
+      return found
+    end
+    found[1] = {
+      says = ("%s is set to %s by ALTER SYSTEM"):format(row.name, file), what = row.name, before = file,
+      after = "not set by ALTER SYSTEM", sql = "alter system reset " .. row.name,
+      restart = row.context == "postmaster",
+    }
+    return found
+  end
+  local wanted = wanted_value(self, target, options, row)
+  local running = guc.canonical(row, row.value)
+  -- what postgresql.conf or the default says already needs no ALTER SYSTEM
+  local is = file and guc.canonical(row, file) or running
+  if row.source == "command line" and running ~= wanted then
+    server.refuse(self, target, ("%s is %s by the server's command line, which wins over ALTER SYSTEM"):format(
+      row.name, show(row, running)))
+  end
+  if is == wanted and (file or not row.pending) then
+    compare_running(target, row, wanted, now.stale == true, found)
+    return found
+  end
+  found[1] = {
+    says = ("%s is %s, not %s"):format(row.name, show(row, is), show(row, wanted)), what = row.name,
+    before = show(row, is), after = show(row, wanted),
+    sql = ("alter system set %s = %s"):format(row.name, guc.expression(row.name, options.value, literal)),
+    restart = row.context == "postmaster",
+  }
+  return found
+end
+
+local function apply(options, self, target, found)
+  local statement = found[1].sql
+  if statement then server.run(self, target, options, "postgres", statement .. ";") end
+  server.reload(self, target, options)
+  return found[1].restart and found[1].says .. " (it counts after a restart)" or nil
+end
+
+return resource.define {
+  kind = "pg_setting",
+  parameters = server.parameters {
+    name = { schema.text { pattern = "[%a_][%w_.]*", what = "the name of a setting", max = 63 }, required = true },
+    value = {
+      schema.either("a text, a number, true or false, or a list of texts", parameter.line, schema.boolean(),
+        schema.number(-math.huge, "any size"), schema.list(parameter.line)),
+    },
+    reset = { schema.boolean(), default = false },
+  },
+  words = { setting = "name" },
+  name = function(options) return options.name end,
+  check = function(options, report)
+    if (options.value == nil) == not options.reset then report "wants either a value, or reset = true" end
+  end,
+  make = function(options)
+    options.name = options.name:lower()
+    local name = literal(options.name)
+    return server.resource {
+      options = options, on_standby = true,
+      questions = { server.question(options, "postgres", QUERY:format(name, name, name)) },
+      compare = function(self, target, answers) return compare(options, self, target, answers[1]) end,
+      apply = function(self, target, found) return apply(options, self, target, found) end,
+    }
+  end,
+}
