@@ -28,7 +28,10 @@ local arguments, inventory = cli.parse({
     "inventory says.",
   epilog = "Exit code: 0 all is as the inventory says, 1 something failed, 2 with --check: something would change, " ..
     "64 wrong usage.",
-}, play.options, ...)
+}, function(parser)
+  play.options(parser)
+  parser:flag("--prune-images", "At the end, remove baked images that are too old, or that nobody wants any more.")
+end, ...)
 
 local background <close> = task.group { name = "provider" }
 local place <close> = provider.open(inventory, background)
@@ -143,6 +146,12 @@ p:step {
 p:step {
   "roles", on = "data", tags = { "roles" }, needs = { "whole" }, resource = roles.on_primary(formation),
 }
+if arguments.prune_images and on_machines_of_their_own then
+  p:step {
+    "old images", on = "monitor", tags = { "machines" }, needs = { everywhere "instance" },
+    resource = packages.old_images(formation),
+  }
+end
 
 -- Nothing is touched before all of this is right; a look takes no lock.
 function p.before(mode)

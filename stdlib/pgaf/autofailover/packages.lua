@@ -126,4 +126,41 @@ function packages.image(formation)
   }
 end
 
+---The same, ahead of time.
+---@param formation pgaf.Formation
+---@return pgaf.Resource
+function packages.image_ahead(formation)
+  local place = formation.provider
+  place:wants_images(packages.recipe(formation))
+  return {
+    kind = "image",
+    probe = function() return (place:image_difference(true)) end,
+    apply = function(_, _, _, _, tell) return place:make_images_ahead(tell) end,
+  }
+end
+
+local function described(image)
+  return ("%s, %.0f MB, %s (%s)"):format(image.alias, image.size / 1e6, image.why, image.packages or "of no packages")
+end
+
+---No baked image that is too old, or that nobody wants.
+---@param formation pgaf.Formation
+---@return pgaf.Resource
+function packages.old_images(formation)
+  local place = formation.provider
+  local function list(images)
+    local words = {}
+    for i, image in ipairs(images) do words[i] = described(image) end
+    return table.concat(words, "; ")
+  end
+  return {
+    kind = "image",
+    probe = function()
+      local images = place:superfluous_images()
+      return #images > 0 and list(images) or nil
+    end,
+    apply = function() return "removed " .. list(place:prune_images()) end,
+  }
+end
+
 return packages

@@ -163,11 +163,12 @@ function Provider:wants_images(recipe)
   if self.settings.bake then self.recipe = recipe end
 end
 
----Why an image has to be baked; nil when there is no need. A single missing node is launched and installed quicker.
+---Why an image has to be baked; nil when there is no need.
+---@param ahead? boolean also when no node is about to be launched
 ---@return string? difference, pgaf.bake.Plan[]? plans
-function Provider:image_difference()
+function Provider:image_difference(ahead)
   if not self.recipe then return nil end
-  local plans = bake.missing(self, self.recipe)
+  local plans = bake.missing(self, self.recipe, ahead)
   if #plans == 0 then return nil end
   local names = {}
   for i, plan in ipairs(plans) do names[i] = plan.alias .. " on " .. plan.base end
@@ -213,12 +214,27 @@ function Provider:launch_source(entry)
   return self:image(entry)
 end
 
----Removes baked images that are too old, or that nobody wants.
----@return { alias: string, fingerprint: string, why: string, size: integer, packages: string }[] removed
-function Provider:prune_images()
-  local plans = {}
-  for _, entry in pairs(self.entries) do plans[#plans + 1] = self.recipe and bake.plan(self, entry, self.recipe) end
-  return bake.prune(self, plans)
+-- What the inventory wants of images; nothing when it wants none.
+local function all_plans(self) return self.recipe and bake.plans(self, self.entries, self.recipe, 1) or {} end
+
+---Baked images that are too old, or that nobody wants.
+---@return pgaf.bake.Superfluous[]
+function Provider:superfluous_images() return bake.superfluous(self, all_plans(self)) end
+
+---Removes them, and what interrupted bakings left.
+---@return pgaf.bake.Superfluous[] removed
+function Provider:prune_images() return bake.prune(self, all_plans(self)) end
+
+---Bakes the images that the inventory's nodes want, whether or not they are about to be launched. Raises what goes wrong.
+---@param tell? fun(text: string)
+---@return string done
+function Provider:make_images_ahead(tell)
+  local done = {}
+  for _, plan in ipairs(select(2, self:image_difference(true)) or {}) do
+    bake.make(self, plan, tell)
+    done[#done + 1] = ("baked %s with %s"):format(plan.alias, table.concat(plan.recipe.packages, ", "))
+  end
+  return table.concat(done, "; ")
 end
 
 -- --------------------------------------------------------------------------------------------------- before anything

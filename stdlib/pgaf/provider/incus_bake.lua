@@ -100,20 +100,39 @@ function bake.find(provider, plan)
   return object, bake.age(object) <= provider.settings.bake_max_age
 end
 
----What has to be baked: the images that two or more missing nodes want, and that are not there, or are too old.
+---The images that these nodes want.
+---@param provider pgaf.incus.Provider
+---@param entries table<string, table> of the inventory
+---@param recipe pgaf.bake.Recipe
+---@param least integer nodes that have to want an image
+---@return pgaf.bake.Plan[]
+function bake.plans(provider, entries, recipe, least)
+  local counts, plans = {}, {}
+  for _, entry in pairs(entries) do
+    local plan = bake.plan(provider, entry, recipe)
+    counts[plan.digest] = (counts[plan.digest] or 0) + 1
+    if counts[plan.digest] == least then plans[#plans + 1] = plan end
+  end
+  table.sort(plans, function(a, b) return a.digest < b.digest end)
+  return plans
+end
+
+---Those that have to be baked: they are not there, or too old. Without `ahead` those that are about to be launched
+---from: a single missing node is launched and installed quicker than an image is baked for it.
 ---@param provider pgaf.incus.Provider
 ---@param recipe pgaf.bake.Recipe
+---@param ahead? boolean
 ---@return pgaf.bake.Plan[]
-function bake.missing(provider, recipe)
-  local there, wanted, plans = {}, {}, {}
-  for _, url in ipairs(provider:client():get "/1.0/instances" or {}) do there[url:match "/instances/([^/?]+)"] = true end
-  for name, entry in pairs(provider.entries) do
-    if not there[name] then
-      local plan = bake.plan(provider, entry, recipe)
-      local count = (wanted[plan.digest] or 0) + 1
-      wanted[plan.digest] = count
-      if count == 2 and not select(2, bake.find(provider, plan)) then plans[#plans + 1] = plan end
+function bake.missing(provider, recipe, ahead)
+  local entries, plans = {}, {}
+  for name, entry in pairs(provider.entries) do entries[name] = entry end
+  if not ahead then
+    for _, url in ipairs(provider:client():get "/1.0/instances" or {}) do
+      entries[url:match "/instances/([^/?]+)"] = nil
     end
+  end
+  for _, plan in ipairs(bake.plans(provider, entries, recipe, ahead and 1 or 2)) do
+    if not select(2, bake.find(provider, plan)) then plans[#plans + 1] = plan end
   end
   return plans
 end
@@ -339,15 +358,21 @@ local function why_to_go(object, wanted, used, max_age)
   return "not what the inventory asks for, and no instance comes from it"
 end
 
----Removes images of ours that nobody wants any more: those too old to be launched from, and those that are neither what
----the inventory asks for nor any instance's base.
+---@class pgaf.bake.Superfluous
+---@field alias string
+---@field fingerprint string
+---@field why string
+---@field size integer
+---@field packages string
+
+---The images of ours that nobody wants any more: those too old to be launched from, and those that are neither what the
+---inventory asks for nor any instance's base.
 ---@param provider pgaf.incus.Provider
 ---@param plans pgaf.bake.Plan[] what the inventory asks for
----@return { alias: string, fingerprint: string, why: string, size: integer, packages: string }[]
-function bake.prune(provider, plans)
+---@return pgaf.bake.Superfluous[]
+function bake.superfluous(provider, plans)
   local client = provider:client()
-  bake.sweep(provider)
-  local wanted, used, removed = {}, {}, {}
+  local wanted, used, found = {}, {}, {}
   for _, plan in ipairs(plans) do wanted[plan.digest] = true end
   for _, object in ipairs(client:get("/1.0/instances", { recursion = 1 }) or {}) do
     local base = object.config and object.config["volatile.base_image"]
@@ -355,12 +380,25 @@ function bake.prune(provider, plans)
   end
   for _, object in ipairs(image.having(client, DIGEST)) do
     local why = why_to_go(object, wanted, used, provider.settings.bake_max_age)
-    if why and image.delete(client, object.fingerprint) then
-      removed[#removed + 1] = {
+    if why then
+      found[#found + 1] = {
         alias = object.aliases[1].name, fingerprint = object.fingerprint, why = why, size = object.size,
         packages = object.properties["user.pgafrun.packages"],
       }
     end
+  end
+  return found
+end
+
+---Removes them, and what interrupted bakings left.
+---@param provider pgaf.incus.Provider
+---@param plans pgaf.bake.Plan[] what the inventory asks for
+---@return pgaf.bake.Superfluous[] removed
+function bake.prune(provider, plans)
+  bake.sweep(provider)
+  local removed = {}
+  for _, one in ipairs(bake.superfluous(provider, plans)) do
+    if image.delete(provider:client(), one.fingerprint) then removed[#removed + 1] = one end
   end
   return removed
 end
