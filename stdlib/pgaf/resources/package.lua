@@ -1,57 +1,230 @@
--- Packages of the distribution, installed by apt; a pinned one in just that version.
+-- Packages of the distribution, by apt: installed, held back, pinned to a version, or removed.
+--
+--     resource.package { names = { "chrony", "curl" }, cache_valid_time = 3600 }
+--     resource.package { names = { "postgresql-16" }, versions = { ["postgresql-16"] = "16.4-*" }, hold = true }
+--     resource.package { names = { "exim4" }, state = "absent", purge = true }
 
+local commands = require "pgaf.resource.commands"
+local crypto = require "pgafrun.crypto"
+local parameter = require "pgaf.resource.parameter"
 local quote = require "pgaf.quote"
+local resource = require "pgaf.resource"
+local schema = require "pgaf.schema"
+local task = require "pgafrun.task"
 
 local INSTALL_SECONDS = 1800
+local LOOK_SECONDS = 0.5
 
----@param options { names: string[], versions?: table<string, string> }
----@return pgaf.Resource
-return function(options)
-  local versions = options.versions or {}
+---@class pgaf.PackageOptions
+---@field names string[]
+---@field versions? table<string, string> of some of them, or of others beside them, just this version; * stands for any
+---text: "15.*". A newer one that is installed is replaced by it
+---@field hold? boolean true: upgrades pass it over (apt-mark hold); false: they do not; default: as it is
+---@field state? "present"|"absent" default "present"
+---@field purge? boolean with state "absent": its configuration goes too
+---@field recommends? boolean also what the packages recommend, default false
+---@field cache_valid_time? integer seconds that apt's lists may be old; default 0: they are fetched before each
+---installation
+
+---Whether a version is the wanted one.
+---@param version string
+---@param wanted string may hold *
+---@return boolean
+local function matches(version, wanted)
+  local pattern = wanted:gsub("[^%w*]", "%%%0"):gsub("%*", ".*")
+  return version:find("^" .. pattern .. "$") ~= nil
+end
+
+-- ------------------------------------------------------------------------------------------------------ progress
+
+---What a line of APT::Status-Fd says: "dlstatus:2:40.5:Retrieving file 2 of 5", "pmstatus:name:60.0:Unpacking name".
+---Fetching is the first half of the work, installing the second.
+---@param line string
+---@return string? text
+---@return number? fraction
+local function read_status(line)
+  local kind, percent, text = line:match "^(%a+):[^:]*:([%d.]+):(.+)$"
+  percent = tonumber(percent)
+  if not percent then return nil end
+  if kind == "dlstatus" then return text, percent / 200 end
+  if kind == "pmstatus" then return text, 0.5 + percent / 200 end
+  return nil
+end
+
+-- apt writes its progress to a file there, and we look at that file's end.
+local function watch(target, path, tell)
+  local look = ("tail -n 1 -- %s 2>/dev/null || :"):format(quote.sh(path))
+  while true do
+    task.sleep(LOOK_SECONDS)
+    local text, fraction = read_status(target.node:run(look).stdout:match "[^\n]*")
+    if text then tell(text, fraction) end
+  end
+end
+
+-- A process of its own: the node's open shell stays free for other steps.
+local function run_apt(made, target, what, script, tell)
+  local status = "/run/pgafrun-apt-" .. crypto.random_hex(8)
+  local group <close> = task.group { name = what }
+  local watcher = tell and group:spawn(watch, target, status, tell)
+  local prelude = tell and ("status=%s; trap 'rm -f \"$status\"' EXIT\n"):format(status) or "status=/dev/null\n"
+  local result = target.node:exec {
+    "sh", "-c", prelude .. script,
+    env = { DEBIAN_FRONTEND = "noninteractive", LC_ALL = "C.UTF-8" }, timeout = INSTALL_SECONDS, check = false,
+  }
+  if watcher then watcher:cancel() end
+  if result.code ~= 0 then
+    commands.fail(made, target, what, result, "is the package's source among the node's? resource.apt_source adds one")
+  end
+end
+
+local APT = [[
+apt='apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -o APT::Status-Fd=3'
+exec 3>"$status"
+update() { $apt update >/dev/null && touch /var/lib/apt/lists; }
+]]
+
+-- An image's own lists are as old as the image. An installation that was killed half-way is finished before it is tried
+-- again; lists that are young enough, and yet do not know what is wanted, are fetched all the same.
+local INSTALL = APT .. [[
+install() { $apt %s --allow-downgrades --allow-change-held-packages install %s >/dev/null; }
+fresh=%s
+[ "$fresh" = yes ] || update || exit
+install && exit
+code=$?
+if [ -n "$(dpkg --audit)" ]; then dpkg --configure -a >/dev/null && install && exit; fi
+[ "$fresh" = yes ] || exit "$code"
+update && install]]
+
+local REMOVE = APT .. [[$apt %s %s >/dev/null]]
+
+-- ------------------------------------------------------------------------------------------------------- the resource
+
+-- Each name once, in order.
+local function all_names(options)
   local names, seen = {}, {}
   local function add(name)
     if not seen[name] then names[#names + 1] = name end
     seen[name] = true
   end
   for _, name in ipairs(options.names) do add(name) end
-  for name in pairs(versions) do add(name) end
+  for name in pairs(options.versions or {}) do add(name) end
   table.sort(names)
-  local resource = { reads = {} }
-  for i, name in ipairs(names) do resource.reads[i] = { "package", name } end
+  return names
+end
 
-  local function wanted(facts)
-    local list = {}
-    for _, name in ipairs(names) do
-      local now = facts.package[name]
-      if not now then
-        list[#list + 1] = versions[name] and name .. "=" .. versions[name] or name
-      elseif versions[name] and now ~= versions[name] then
-        list[#list + 1] = name .. "=" .. versions[name]
+-- What is to be done: names to install (with "=VERSION"), to remove, to hold or to release.
+local function work_of(options, names, facts)
+  local versions = options.versions or {}
+  local install, remove, mark = {}, {}, {}
+  for _, name in ipairs(names) do
+    local now = facts.package[name]
+    if options.state == "absent" then
+      if now then remove[#remove + 1] = name end
+    else
+      local version = versions[name]
+      if not now or version and not matches(now, version) then
+        install[#install + 1] = version and name .. "=" .. version or name
       end
+      if options.hold ~= nil and (facts.hold[name] or false) ~= options.hold then mark[#mark + 1] = name end
+    end
+  end
+  return install, remove, mark
+end
+
+local function told(options, install, remove, mark, words)
+  local parts = {}
+  local function add(word, list)
+    if #list > 0 then parts[#parts + 1] = word .. table.concat(list, " ") end
+  end
+  add(words[1], install)
+  add(words[2], remove)
+  add(options.hold and words[3] or words[4], mark)
+  return #parts > 0 and table.concat(parts, "; ") or nil
+end
+
+local function make(options)
+  local names = all_names(options)
+  local made = { reads = {} }
+  for _, name in ipairs(names) do
+    made.reads[#made.reads + 1] = { "package", name }
+    if options.hold ~= nil then made.reads[#made.reads + 1] = { "hold", name } end
+  end
+  local valid = options.cache_valid_time
+  if valid > 0 then made.reads[#made.reads + 1] = { "apt", "age" } end
+
+  function made:probe(_, facts)
+    local install, remove, mark = work_of(options, names, facts)
+    return told(options, install, remove, mark, { "to install: ", "to remove: ", "to hold: ", "to release: " })
+  end
+
+  function made:changes(_, facts)
+    local install, remove, mark = work_of(options, names, facts)
+    local list = {}
+    local function add(name, after)
+      list[#list + 1] = { what = "package " .. name, before = facts.package[name] or nil, after = after }
+    end
+    for _, one in ipairs(install) do
+      local name, version = one:match "^([^=]*)=?(.*)$"
+      add(name, version ~= "" and version or "installed")
+    end
+    for _, name in ipairs(remove) do add(name, nil) end
+    for _, name in ipairs(mark) do
+      list[#list + 1] = {
+        what = name .. ": held back", before = tostring(not options.hold), after = tostring(options.hold),
+      }
     end
     return list
   end
 
-  function resource:probe(_, facts)
-    local list = wanted(facts)
-    return #list > 0 and "to install: " .. table.concat(list, " ") or nil
+  function made:apply(target, _, facts, tell)
+    local install, remove, mark = work_of(options, names, facts)
+    if #install > 0 then
+      local fresh = valid > 0 and facts.apt.age and facts.apt.age <= valid
+      run_apt(self, target, "apt-get install " .. table.concat(install, " "), INSTALL:format(
+        options.recommends and "--install-recommends" or "--no-install-recommends", quote.sh_list(install),
+        fresh and "yes" or "no"), tell)
+    end
+    if #remove > 0 then
+      local verb = options.purge and "purge" or "remove"
+      run_apt(self, target, ("apt-get %s %s"):format(verb, table.concat(remove, " ")),
+        REMOVE:format(verb, quote.sh_list(remove)), tell)
+    end
+    if #mark > 0 then
+      commands.run(self, target, ("apt-mark %s %s"):format(options.hold and "hold" or "unhold", quote.sh_list(mark)))
+    end
+    return told(options, install, remove, mark, { "installed ", "removed ", "held ", "released " })
   end
 
-  -- The lists are fetched first: an image's own are as old as the image. An installation that was killed half-way is
-  -- finished before it is tried again.
-  function resource:apply(target, _, facts)
-    local list = wanted(facts)
-    -- a process of its own: the node's open shell stays free for other steps
-    target.node:exec {
-      "sh", "-c", ([[
-apt='apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0'
-install() { $apt -y --no-install-recommends --allow-downgrades install %s >/dev/null; }
-$apt update >/dev/null || exit
-install || { [ -n "$(dpkg --audit)" ] && dpkg --configure -a >/dev/null && install; }]]):format(quote.sh_list(list)),
-      env = { DEBIAN_FRONTEND = "noninteractive", LC_ALL = "C.UTF-8" }, timeout = INSTALL_SECONDS,
-    }
-    return "installed " .. table.concat(list, " ")
-  end
-
-  return resource
+  return made
 end
+
+local package_name = schema.text {
+  pattern = "[%l%d][%l%d+.-]*:?%w*", what = "a package's name: small letters, digits, + - .",
+}
+
+local version_pattern = schema.text { pattern = "[%w.+~:*-]+", what = 'a version: "15.4-1", "15.*"' }
+
+return resource.define {
+  kind = "package",
+  parameters = {
+    names = { schema.list(package_name), required = true },
+    versions = { schema.map(package_name, version_pattern) },
+    hold = { schema.boolean() },
+    state = { parameter.state(), default = "present" },
+    purge = { schema.boolean() },
+    recommends = { schema.boolean(), default = false },
+    cache_valid_time = { schema.integer(0, 365 * 24 * 3600, "seconds"), default = 0 },
+  },
+  words = {
+    name = "names", pkg = "names", package = "names", version = "versions", install_recommends = "recommends",
+  },
+  name = function(options) return table.concat(all_names(options), " ") end,
+  check = function(options, report)
+    local absent = options.state == "absent"
+    if options.purge and not absent then report 'purge goes with state "absent"' end
+    if absent and options.versions then report 'versions do not go with state "absent"' end
+    if absent and options.hold ~= nil then report 'hold does not go with state "absent"' end
+  end,
+  make = make,
+  also = { matches = matches, read_status = read_status },
+}

@@ -1,0 +1,147 @@
+-- Resources by name: what their constructors check, and the texts that they edit.
+local resource = require "pgaf.resource"
+local secret = require "pgaf.secret"
+local test = require "pgaf.test"
+local lu = test.lu
+
+local T = {}
+
+-- All problems of what was made, as one text.
+local function problems(made) return table.concat(made.problems or {}, "\n") end
+
+function T.test_a_name_that_does_not_exist_is_a_problem_and_no_error()
+  lu.assertStrContains(problems(resource.flie { path = "/x" }), 'no resource "flie", did you mean "file"?')
+  lu.assertStrContains(problems(resource.copy { path = "/x" }), 'it is called "file" here')
+  lu.assertEquals(resource.flie({ path = "/x" }).name, "/x")
+end
+
+function T.test_all_mistakes_in_parameters_are_told_at_once()
+  local made = resource.file { pth = "/x", content = 3, mode = "rw", owner = "me", state = "gone" }
+  local text = problems(made)
+  for _, words in ipairs {
+    'no parameter "pth", did you mean "path"?', "content wants a text, not number", "path is missing",
+    'mode wants a mode in octal, in quotes: "0644", not "rw"', 'no parameter "owner": it is called "user" here',
+    '"present" or "absent", not "gone"',
+  } do lu.assertStrContains(text, words) end
+  lu.assertErrorMsgContains("path is missing", made.probe, made)
+end
+
+function T.test_what_holds_between_parameters()
+  lu.assertStrContains(problems(resource.file { path = "/x" }), "wants either content or source")
+  lu.assertStrContains(problems(resource.line { path = "/x", line = "a", pattern = "[" }), "no Lua pattern")
+  lu.assertStrContains(problems(resource.template { path = "/x", text = "a\n<% oh" }), "for /x:2: <% is never closed")
+  lu.assertStrContains(problems(resource.template { path = "/x", source = "/no/such" }), "/no/such cannot be read")
+  lu.assertStrContains(problems(resource.file "x"), "wants its parameters in a table")
+end
+
+function T.test_right_ones_have_no_problem()
+  for _, made in ipairs {
+    resource.file { path = "/x", content = "" }, resource.file { path = "/x", content = secret.value "abcdefgh" },
+    resource.file { path = "/x", content = function() return "" end, mode = "644" },
+    resource.line { path = "/x", line = "a" }, resource.block { path = "/x", lines = {} },
+    resource.template { path = "/x", text = "<%= target.name %>" }, resource.link { path = "/x", target = "y" },
+    resource.directory { paths = { "/x" } },
+  } do
+    lu.assertNil(made.problems, problems(made))
+    lu.assertStrContains(made.name, "/x")
+    lu.assertNotNil(made.kind)
+  end
+end
+
+local edited = resource.line.edited
+
+function T.test_a_line_takes_the_place_of_the_last_that_matches()
+  local options = { pattern = "^#?%s*Port%s", state = "present" }
+  lu.assertEquals(edited("#Port 22\nA\nPort 1\nB", options, "Port 5"), "#Port 22\nA\nPort 5\nB")
+  lu.assertEquals(edited("Port 5\n", options, "Port 5"), "Port 5\n")
+  lu.assertEquals(edited("A", options, "Port 5"), "A\nPort 5\n")
+  lu.assertEquals(edited("", options, "Port 5"), "Port 5\n")
+end
+
+function T.test_where_a_new_line_goes()
+  local text = "[a]\nx\n[b]\ny\n"
+  lu.assertEquals(edited(text, { insert_after = "^%[a%]" }, "new"), "[a]\nnew\nx\n[b]\ny\n")
+  lu.assertEquals(edited(text, { insert_before = "^%[b%]" }, "new"), "[a]\nx\nnew\n[b]\ny\n")
+  lu.assertEquals(edited(text, { insert_before = "BOF" }, "new"), "new\n" .. text)
+  lu.assertEquals(edited(text, { insert_after = "^nowhere" }, "new"), text .. "new\n")
+  lu.assertEquals(edited("last", { insert_after = "last" }, "new"), "last\nnew\n")
+  lu.assertEquals(edited(text, { insert_after = "^%[a%]" }, "y"), text)
+end
+
+function T.test_lines_that_go()
+  local options = { state = "absent", pattern = "swap" }
+  lu.assertEquals(edited("a\nswap 1\nb\nswap 2", options), "a\nb\n")
+  lu.assertEquals(edited("swap\n", options), "")
+  lu.assertEquals(edited("a\n\nb", options), "a\n\nb")
+  lu.assertEquals(edited("a\nb\n", { state = "absent" }, "b"), "a\n")
+end
+
+-- A target whose files are in a table.
+local function target_with(content)
+  local target = { name = "n", node = { name = "n" } }
+  function target.node.push(_, path, text, options)
+    target.pushed = { path, text, options.mode, options.user }
+    content[path] = text
+  end
+  function target.node.pull(_, path) return content[path] end
+  function target.facts()
+    local facts = { file = {}, content = {}, link = {} }
+    setmetatable(facts.file, { __index = function(_, path)
+      return content[path] and { type = "file", mode = "0640", user = "u", group = "g" } or false
+    end })
+    setmetatable(facts.content, { __index = function(_, path) return content[path] or false end })
+    return facts
+  end
+  return target
+end
+
+function T.test_a_block_between_its_marks()
+  local content = { ["/etc/hosts"] = "127.0.0.1 localhost" }
+  local target = target_with(content)
+  local one = resource.block { path = "/etc/hosts", lines = { "10.0.0.1 a" } }
+  local two = resource.block { path = "/etc/hosts", lines = { "x" }, name = "two" }
+  for _, made in ipairs { one, two } do
+    lu.assertNotNil(made:probe(target, target.facts()))
+    made:apply(target, "", target.facts())
+    lu.assertNil(made:probe(target, target.facts()))
+  end
+  local whole = "127.0.0.1 localhost\n# begin pgafrun\n10.0.0.1 a\n# end pgafrun\n" ..
+    "# begin pgafrun two\nx\n# end pgafrun two\n"
+  lu.assertEquals(content["/etc/hosts"], whole)
+  lu.assertEquals({ target.pushed[3], target.pushed[4] }, { "0640", "u" })
+  content["/etc/hosts"] = whole:gsub("10.0.0.1 a", "10.0.0.9 b") .. "after\n"
+  lu.assertNotNil(one:probe(target, target.facts()))
+  local changes = one:changes(target, target.facts())
+  lu.assertEquals(#changes, 1)
+  lu.assertEquals(changes[1].after, whole .. "after\n")
+  resource.block({ path = "/etc/hosts", state = "absent" }):apply(target, "", target.facts())
+  lu.assertEquals(content["/etc/hosts"],
+    "127.0.0.1 localhost\n# begin pgafrun two\nx\n# end pgafrun two\nafter\n")
+end
+
+function T.test_a_file_that_is_not_there_is_made_only_where_that_was_said()
+  local target = target_with {}
+  local made = resource.line { path = "/none", line = "x" }
+  lu.assertErrorMsgContains("/none is not there", made.probe, made, target, target.facts())
+  made = resource.line { path = "/none", line = "x", create = true }
+  lu.assertNotNil(made:probe(target, target.facts()))
+  made = resource.line { path = "/none", line = "x", state = "absent" }
+  lu.assertNil(made:probe(target, target.facts()))
+end
+
+function T.test_a_secret_file_tells_its_change_and_that_it_is_secret()
+  local target = target_with { ["/key"] = "old" }
+  local made = resource.file { path = "/key", content = secret.value "new-key-value" }
+  local changes = made:changes(target, target.facts())
+  lu.assertEquals(changes[1], { what = "/key", before = "old", after = "new-key-value", secret = true })
+  lu.assertEquals(changes[2], { what = "/key: mode", before = "0640", after = "0600" })
+end
+
+function T.test_every_resource_there_is_can_be_loaded()
+  lu.assertTrue(#resource.names() >= 6)
+  for _, name in ipairs(resource.names()) do
+    lu.assertEquals(resource[name].definition.kind, name, name .. " is no resource by definition")
+  end
+end
+
+test.run("resource", T)
