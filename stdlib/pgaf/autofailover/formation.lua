@@ -34,10 +34,15 @@ Formation.__index = Formation
 
 local formation = {}
 
--- Names for group expressions: the field's own, and the inventory's.
+-- Names for group expressions: the field's own, which an inventory cannot give another meaning, and the inventory's.
+local OWN_GROUPS = { monitor = true, data = true, quorum = true }
+
 local function groups_of(entry, role)
-  local groups = { role == "monitor" and "monitor" or "data", table.unpack(entry.groups or {}) }
+  local groups = { role == "monitor" and "monitor" or "data" }
   if role == "node" and entry.replication_quorum then groups[#groups + 1] = "quorum" end
+  for _, group in ipairs(entry.groups or {}) do
+    if not OWN_GROUPS[group] then groups[#groups + 1] = group end
+  end
   return groups
 end
 

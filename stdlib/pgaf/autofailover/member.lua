@@ -134,7 +134,7 @@ function member.monitor(formation)
       with_logs(target, formation.wait, formation, ANSWER_SECONDS, function(state)
         return not state and "it does not answer" or nil
       end, "monitor " .. target.name)
-      return difference .. (existed and ": finished and started it" or ": created and started it")
+      return difference .. (existed and ": started it" or ": created and started it")
     end
 
     return resource
@@ -303,7 +303,7 @@ function member.node(formation)
       if #state.nodes == 1 then
         formations.run(target, CHECKPOINT:format(target.entry.port), { timeout = 60 })
       end
-      return difference .. ": created and started it"
+      return difference .. (is_complete(paths, facts) and ": started it" or ": created and started it")
     end
 
     return resource
