@@ -13,6 +13,12 @@ local plan = require "pgaf.play.plan"
 
 local play = {}
 
+-- Where a step is declared: "scripts/postgres_ha.lua:17".
+local function place(level)
+  local here = debug.getinfo(level + 1, "Sl")
+  return ("%s:%d"):format(here.source:gsub("^@", ""), here.currentline)
+end
+
 ---A script's whole work after declaring its steps: lists, checks, or runs them, and returns the exit code.
 play.main = options.main
 ---Declares the options of every play.
@@ -29,6 +35,10 @@ play.options = options.declare
 ---@field wait? fun(self, target: pgaf.Target) instead of apply: nothing is changed, it comes to be so by itself
 ---@field ensure? fun(self, target: pgaf.Target): string? instead of probe and apply: makes it so, verifies it; what it
 ---changed, or nil
+---@field changes? fun(self, target: pgaf.Target, facts: pgaf.Snapshot): pgaf.Change[] for --diff, after probe found a
+---difference
+---@field problems? string[] mistakes in its parameters: the plan is refused
+---apply, wait and ensure are also given tell(text, fraction?), for the progress of long work.
 
 ---@class pgaf.Target
 ---@field name string
@@ -43,27 +53,48 @@ play.options = options.declare
 ---@field after string? nil: it goes away
 ---@field secret boolean? its texts are not for showing
 
+---A step, or a handler.
 ---@class pgaf.Step
 ---@field [1] string name
 ---@field on? string|string[] group expressions, "data:!pgaf-3" (see play/pattern.lua); default all
----@field tags? string[]
----@field needs? (string|pgaf.Need)[] a step's name: the same target's, or, where that step does not run on this target,
----all of its targets
----@field when? fun(target: pgaf.Target): boolean, string? false: skipped, and why
+---@field tags? string|string[] for --tags and --skip-tags; `always` and `never` are special
+---@field needs? string|(string|pgaf.Need)[] a step's name: the same target's, or, where that step does not run on this
+---target, all of its targets
+---@field when? fun(target: pgaf.Target, results: pgaf.play.Results): boolean, string? false: skipped, and why
 ---@field resource? pgaf.Resource|pgaf.Resource[]|fun(target: pgaf.Target): pgaf.Resource|pgaf.Resource[]
----or, instead, the resource's own fields:
+---or, instead, a function; what it returns is the step's result, and then whether (or what) it changed, default true:
+---@field run? fun(target: pgaf.Target, results: pgaf.play.Results): any, boolean|string?
+---@field check_safe? boolean `run` only reads: it runs in check mode too, and changes nothing
+---or, instead, the resource's own fields (a probe may also stand before `run`):
 ---@field reads? fun(target: pgaf.Target): pgaf.facts.Request[]
 ---@field probe? fun(target: pgaf.Target, facts: pgaf.Snapshot): string?
 ---@field apply? fun(target: pgaf.Target, difference: string, facts: pgaf.Snapshot): string?
 ---@field settles? boolean
 ---@field wait? fun(target: pgaf.Target)
 ---@field ensure? fun(target: pgaf.Target): string?
----@field timeout? number seconds on one target, default 300
+---and how it is done:
+---@field timeout? number seconds for one attempt on one target, default 300
+---@field retries? integer how often it is tried again when it fails; with until_ default 3
+---@field delay? number seconds between attempts, default 1
+---@field until_? fun(value: any, target: pgaf.Target): boolean false: its result is not yet what it shall be
+---@field notify? string|string[] handlers that run when it has changed something
+---@field serial? integer targets in a batch: the next batch begins when all of the one before have succeeded
+---@field max_parallel? integer targets that it may be at work on at the same time
+---@field run_once? boolean on the first of its targets only; its result is everybody's
 ---@field makes_target? boolean it brings the machine itself into being: in check mode, where it would change something,
 ---nothing else on that target is looked at
 ---@field learns? boolean later steps use what its probe finds out: it is looked at (and not changed) also when --tags,
 -----limit or --start-at leave it out
 
+---Steps under a title; what it says holds for its steps: `on`, `max_parallel` where they do not say it themselves; tags
+---and conditions beside their own. `serial`: one batch of targets goes through all of its steps before the next begins.
+---@class pgaf.Section
+---@field [1] string title
+---@field on? string|string[]
+---@field tags? string|string[]
+---@field when? fun(target: pgaf.Target, results: pgaf.play.Results): boolean, string?
+---@field serial? integer
+---@field max_parallel? integer
 ---@class pgaf.Need
 ---@field [1] string
 ---@field everywhere boolean
@@ -80,19 +111,48 @@ function play.everywhere(name) return { name, everywhere = true } end
 local Play = {}
 Play.__index = Play
 
----@param fields { title: string, targets: pgaf.Target[], groups?: table<string, string[]> }
+---@param fields { title: string, targets: pgaf.Target[], groups?: table<string, string[]>, max_fail?: integer }
+---max_fail: when more targets than that have failed, nothing new is begun anywhere; default: no limit
 ---@return pgaf.Play
 function play.new(fields)
-  return setmetatable({ title = fields.title, targets = fields.targets, groups = fields.groups, steps = {} }, Play)
+  return setmetatable({
+    title = fields.title, targets = fields.targets, groups = fields.groups, max_fail = fields.max_fail,
+    steps = {}, handlers = {}, sections = {}, where = place(2),
+  }, Play)
 end
 
 ---@param step pgaf.Step
 ---@return pgaf.Play
 function Play:step(step)
-  local here = debug.getinfo(2, "Sl")
-  step.where = ("%s:%d"):format(here.short_src, here.currentline)
+  step.where = place(2)
   self.steps[#self.steps + 1] = step
   return self
+end
+
+---A step that runs where another one has changed something and names it in `notify`: once for each target, after all
+---that may notify it have ended.
+---@param handler pgaf.Step
+---@return pgaf.Play
+function Play:handler(handler)
+  handler.where, handler.is_handler = place(2), true
+  self.handlers[#self.handlers + 1] = handler
+  return self
+end
+
+---Begins a part of the play that has a title; its steps are declared with section:step { ... }.
+---@param section pgaf.Section
+---@return pgaf.Section
+function Play:section(section)
+  section.where, section.is_section, section.steps = place(2), true, {}
+  self.sections[#self.sections + 1] = section
+  local owner = self
+  function section.step(_, step)
+    step.where, step.section, step.part = place(2), section[1], section
+    owner.steps[#owner.steps + 1] = step
+    section.steps[#section.steps + 1] = step
+    return section
+  end
+  return section
 end
 
 ---Builds the graph and checks it whole. Raises kind "plan" with every mistake.

@@ -8,6 +8,8 @@ local task = require "pgafrun.task"
 local perform = {}
 
 local DEFAULT_TIMEOUT = 300
+local DEFAULT_RETRIES = 3 -- of a step with until_
+local DEFAULT_DELAY = 1
 
 -- A mistake in a script is a plain string: its place is lost unless it is kept here.
 local function with_traceback(raised)
@@ -35,7 +37,9 @@ local function snapshot(item, resource)
   return facts and facts:fetch(resource.reads) or {}
 end
 
-local function forget(item)
+-- From here on something may have changed, also when the rest fails.
+local function touched(item)
+  item.touched = true
   if item.target.facts then item.target.facts:forget() end
 end
 
@@ -52,42 +56,43 @@ local function note_changes(item, resource, facts, mode)
   table.move(list, 1, #list, #item.changes + 1, item.changes)
 end
 
--- Brings one resource to what is wanted; nil when it was so, else what was done.
-local function converge(item, resource, mode, tell)
-  local target = item.target
-  if resource.ensure then
-    if mode.diff and resource.probe and resource.changes then
-      local facts = snapshot(item, resource)
-      if resource:probe(target, facts) then note_changes(item, resource, facts, mode) end
-    end
-    local done = resource:ensure(target, tell)
-    if done then forget(item) end
-    return done
+local function ensure(item, resource, mode, context)
+  if mode.diff and resource.probe and resource.changes then
+    local facts = snapshot(item, resource)
+    if resource:probe(item.target, facts) then note_changes(item, resource, facts, mode) end
   end
-  local facts = snapshot(item, resource)
+  local done = resource:ensure(item.target, context.tell)
+  if done then touched(item) end
+  return done
+end
+
+local function verify(item, resource)
+  local left = resource:probe(item.target, snapshot(item, resource))
+  if not left then return end
+  error.raise {
+    kind = "verify", operation = place(item), message = ("was applied, and still differs: %s"):format(left),
+  }
+end
+
+-- Brings one resource to what is wanted; nil when it was so, else what was done.
+local function converge(item, resource, mode, context)
+  if resource.ensure then return ensure(item, resource, mode, context) end
+  local target, facts = item.target, snapshot(item, resource)
   local difference = resource:probe(target, facts)
   if not difference then return nil end
   if resource.wait then
-    resource:wait(target, tell)
-    forget(item)
+    resource:wait(target, context.tell)
+    if target.facts then target.facts:forget() end
     return nil
   end
   if not resource.apply then
     error.raise { kind = "drift", message = difference, operation = place(item) }
   end
   note_changes(item, resource, facts, mode)
-  local ok, done = perform.try(resource.apply, resource, target, difference, facts, tell)
-  -- also after a failure: it may have changed a part
-  forget(item)
+  local ok, done = perform.try(resource.apply, resource, target, difference, facts, context.tell)
+  touched(item)
   if not ok then throw(done, 0) end
-  if not resource.settles then
-    local left = resource:probe(target, snapshot(item, resource))
-    if left then
-      error.raise {
-        kind = "verify", operation = place(item), message = ("was applied, and still differs: %s"):format(left),
-      }
-    end
-  end
+  if not resource.settles then verify(item, resource) end
   return done or difference
 end
 
@@ -110,48 +115,103 @@ local function foresee(item, resource, mode)
 end
 
 -- All resources of the step; in check mode those after one that would change may not be there to be looked at.
-local function each(item, mode, tell)
+local function resources(item, mode, context)
   local done
-  for _, resource in ipairs(item.resources) do
-    local ok, one
-    if mode.check then
-      ok, one = perform.try(foresee, item, resource, mode)
-      if not ok then
-        perform.pass_on_cancellation(one)
-        if not done then throw(one, 0) end
-        return done .. "; what follows in this step can be looked at only then"
-      end
+  for _, resource in ipairs(item.work.resources) do
+    local ok, one = true
+    if not mode.check then
+      one = converge(item, resource, mode, context)
+    elseif not done then
+      one = foresee(item, resource, mode)
     else
-      one = converge(item, resource, mode, tell)
+      ok, one = perform.try(foresee, item, resource, mode)
+    end
+    if not ok then
+      perform.pass_on_cancellation(one)
+      return done .. "; what follows in this step can be looked at only then"
     end
     if one then done = done and done .. "; " .. one or one end
   end
+  if done then item.value = done end
   return done
+end
+
+-- A step that is a function; with a probe it runs only where that finds a difference.
+local function call(item, mode, context)
+  local step, target = item.step, item.target
+  local resource = item.work.resources[1]
+  if resource then
+    local difference = resource:probe(target, snapshot(item, resource))
+    if not difference then return nil end
+    if mode.check then return difference end
+  elseif mode.check and not step.check_safe then
+    return "would run"
+  end
+  local value, changed = step.run(target, context.results)
+  item.value = value
+  -- what says nothing of it has changed something, unless it is known never to
+  if changed == nil then changed = not step.check_safe end
+  if not changed then return nil end
+  touched(item)
+  if resource and not step.settles then verify(item, resource) end
+  return type(changed) == "string" and changed or type(value) == "string" and value ~= "" and value or "ran"
+end
+
+local function once(item, mode, context)
+  local looking = item.only_looked_at and { check = true } or mode
+  local does = item.step.run and call or resources
+  return task.timeout(item.step.timeout or DEFAULT_TIMEOUT, does, item, looking, context)
+end
+
+local function shown(value) return type(value) == "table" and "a table" or tostring(value) end
+
+-- Tries again what failed, or is not yet so: `retries`, `until_`, `delay`.
+local function persist(item, mode, context)
+  local step = item.step
+  local asks = step.until_ and (not mode.check or step.check_safe)
+  local last = (step.retries or (step.until_ and DEFAULT_RETRIES) or 0) + 1
+  for attempt = 1, last do
+    item.attempt = last > 1 and attempt or nil
+    local ok, done = perform.try(once, item, mode, context)
+    local reason = done
+    if ok then
+      if not asks or step.until_(item.value, item.target) then return done or (item.touched and "changed it") end
+      reason = error.new {
+        kind = "until", operation = place(item),
+        message = ("not so after %d %s: it came to %s"):format(
+          attempt, attempt == 1 and "attempt" or "attempts", shown(item.value)),
+      }
+    else
+      perform.pass_on_cancellation(done)
+      -- trying again mends no mistake in a script, and not what an earlier step has still to do
+      if error.is(done, "script") or error.is(done, "plan") or (mode.check and item.pending) then throw(done, 0) end
+    end
+    if attempt == last then throw(reason, 0) end
+    context.retrying(attempt, reason)
+    task.sleep(step.delay or DEFAULT_DELAY)
+  end
 end
 
 ---Does it, or in check mode looks what doing it would change. Raises what went wrong.
 ---@param item pgaf.Item
 ---@param mode pgaf.play.Mode
----@param tell fun(text: string, fraction?: number)
+---@param context { tell: function, retrying: function, results: pgaf.play.Results }
 ---@return pgaf.play.Status status, string? detail
-function perform.item(item, mode, tell)
+function perform.item(item, mode, context)
   local step = item.step
   if step.when then
-    local wanted, reason = step.when(item.target)
+    local wanted, reason = step.when(item.target, context.results)
     if not wanted then return "skipped", reason or "not wanted here" end
   end
-  local looking = mode
-  if item.only_looked_at then looking = { check = true } end
-  local done = task.timeout(step.timeout or DEFAULT_TIMEOUT, each, item, looking, tell)
+  local done = persist(item, mode, context)
   if not done then return "ok" end
-  if mode.check then return "would", done end
   if item.only_looked_at then
     error.raise {
       kind = "left out", operation = place(item), message = ("it is left out, and not as wanted: %s"):format(done),
       hint = "later steps need what it would bring about: run the play once without --tags, --limit and --start-at",
     }
   end
-  return "changed", done
+  return mode.check and "would" or "changed", done
 end
 
 return perform

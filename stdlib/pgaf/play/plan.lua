@@ -1,195 +1,295 @@
--- The graph of a play: one item for each step on each of its targets, with the items it waits for.
+-- The graph of a play: one item for each step on each of its targets, and what it waits for.
+--
+-- Edges lead from an item to those that wait for it. Where many wait for many (`everywhere`, a batch of `serial`), they
+-- all pass through one gate, an item without a step: a thousand targets cost two thousand edges and not a million.
 
 local error = require "pgafrun.error"
+local fields = require "pgaf.play.fields"
+local order = require "pgaf.play.order"
 local pattern = require "pgaf.play.pattern"
 local runner = require "pgaf.play.runner"
 local select = require "pgaf.play.select"
 local suggest = require "pgaf.suggest"
+local work = require "pgaf.play.work"
 
 local plan = {}
 
-local FIELDS = {
-  "on", "tags", "needs", "when", "resource", "reads", "probe", "apply", "settles", "wait", "ensure",
-  "timeout", "makes_target", "learns", "where",
-}
-local KNOWN = { [1] = true }
-for _, name in ipairs(FIELDS) do KNOWN[name] = true end
-
----@class pgaf.Item one step on one target
+---@class pgaf.Item one step on one target; or a gate, which has neither and only holds back
 ---@field step pgaf.Step
 ---@field target pgaf.Target
----@field resources pgaf.Resource[]
+---@field work pgaf.play.Work? what is to be done; nil: left out by --tags, --skip-tags, --limit or --start-at
+---@field only_looked_at boolean? left out, and looked at for what later steps learn from it
+---@field handler boolean? it runs when an item of `notifiers` has changed something
+---@field notifiers pgaf.Item[]?
 ---@field after pgaf.Item[] what it waits for
----@field before pgaf.Item[] what waits for it
+---@field before pgaf.Item[]? what needs it
+---@field soft pgaf.Item[]? what comes after it, whatever becomes of it
+---@field batch_gates pgaf.Item[]? the next batches of `serial`: closed for good when it fails
 ---@field status pgaf.play.Status
----@field left_out boolean? by --tags, --skip-tags, --limit or --start-at: only the order of the others goes through it
 ---@field detail string? what was done, or differs, or why it was skipped
+---@field value any what a function step returned
 ---@field changes pgaf.Change[]? with --diff
 ---@field error any? what it failed with
 ---@field seconds number
+---@field attempt integer? of a step with retries
 ---@field barred pgaf.Item? the failure that it is skipped for
 
 ---@class pgaf.Plan
 ---@field title string
----@field items pgaf.Item[] in the order of declaration
----@field all pgaf.Item[] those left out among them
+---@field steps pgaf.Step[] in the order of declaration, handlers last
+---@field items pgaf.Item[] those that are run or looked at, in the order of declaration
+---@field all pgaf.Item[] those left out, and the gates, among them
+---@field index table<string, { step: pgaf.Step, on: table<string, pgaf.Item>, items: pgaf.Item[] }> by a step's name
+---@field targets pgaf.Target[]
+---@field names pgaf.play.Names
+---@field max_fail integer?
 local Plan = {}
 Plan.__index = Plan
+
+---@class pgaf.play.Builder
+local Builder = {}
+Builder.__index = Builder
 
 local function did_you_mean(word, candidates)
   local near = suggest(tostring(word), candidates)
   return near and (", did you mean %q?"):format(near) or ""
 end
 
--- A step's own probe and apply, as a resource.
-local function own_resource(step, target)
-  return {
-    reads = step.reads and step.reads(target),
-    probe = step.probe and function(_, on, facts) return step.probe(on, facts) end,
-    wait = step.wait and function(_, on, ...) return step.wait(on, ...) end,
-    ensure = step.ensure and function(_, on, ...) return step.ensure(on, ...) end,
-    apply = step.apply and function(_, on, ...) return step.apply(on, ...) end,
-    settles = step.settles,
+function Builder:report(step, message, where)
+  local what = step.is_handler and "handler" or step.is_section and "section" or "step"
+  local text = ("%s: %s %q: %s"):format(where or step.where, what, tostring(step[1]), message)
+  if not self.told[text] then self.problems[#self.problems + 1] = text end
+  self.told[text] = true
+end
+
+function Builder:gate()
+  local gate = { after = {}, gate = true, status = "pending" }
+  self.all[#self.all + 1] = gate
+  return gate
+end
+
+local function link(kind, from, to)
+  local list = from[kind]
+  if not list then
+    list = {}
+    from[kind] = list
+  end
+  list[#list + 1] = to
+  to.after[#to.after + 1] = from
+end
+
+function Builder:add_item(here, target, chosen)
+  local item = {
+    step = here.step, target = target, after = {}, status = "pending", handler = here.step.is_handler,
   }
+  local wanted = chosen and self.chosen.target(target.name)
+  item.only_looked_at = not wanted and here.step.learns or nil
+  item.is_wanted = wanted or item.only_looked_at
+  here.on[target.name] = item
+  here.items[#here.items + 1] = item
+  self.all[#self.all + 1] = item
 end
 
-local function resources_of(step, target)
-  if not step.resource then return { own_resource(step, target) } end
-  local made = type(step.resource) == "function" and step.resource(target) or step.resource
-  return (made.probe or made.ensure) and { made } or made
-end
-
-local function check_fields(step, report)
-  for key in pairs(step) do
-    if not KNOWN[key] then
-      report(step, ("a step has no field %q%s; it may have: %s"):format(
-        tostring(key), did_you_mean(key, FIELDS), table.concat(FIELDS, ", ", 1, #FIELDS - 1)))
-    end
+-- The one target of a step that runs once: the first that is not left out.
+function Builder:once(targets)
+  for _, target in ipairs(targets) do
+    if self.chosen.target(target.name) then return { target } end
   end
-  if type(step[1]) ~= "string" then report(step, "a step's first value is its name") end
-  if (step.resource == nil) == (step.probe == nil and step.ensure == nil) then
-    report(step, "a step has either a resource, or a probe (with apply or wait) or ensure of its own")
+  return { targets[1] }
+end
+
+function Builder:add_step(step, position)
+  local name = tostring(step[1])
+  local other = self.index[name]
+  if other then
+    return self:report(step, ("a %s of this name is already at %s"):format(
+      other.step.is_handler and "handler" or "step", other.step.where))
   end
-  if step.on and #step.on == 0 then report(step, "it runs nowhere: `on` is empty") end
-end
-
--- items[step name][target name]
-local function make_items(play, names, report)
-  local items, index = {}, {}
-  for _, step in ipairs(play.steps) do
-    local name = tostring(step[1])
-    if index[name] then report(step, ("a step of this name is already at %s"):format(index[name].step.where)) end
-    local here = { step = step, on = {} }
-    index[name] = here
-    local targets, wrong = pattern.select(step.on or "all", names)
-    for _, problem in ipairs(wrong) do report(step, problem) end
-    for _, target in ipairs(targets) do
-      local item = { step = step, target = target, after = {}, before = {}, status = "pending" }
-      here.on[target.name] = item
-      items[#items + 1] = item
-    end
+  local here = { step = step, on = {}, items = {} }
+  self.index[name] = here
+  local targets, wrong = self.names.targets, {}
+  if step.on then targets, wrong = pattern.select(step.on, self.names) end
+  for _, problem in ipairs(wrong) do self:report(step, problem) end
+  if #targets == 0 and #wrong == 0 and step.on and #step.on > 0 then
+    self:report(step, ("it runs nowhere: no target is in %q"):format(table.concat(step.on, ":")))
   end
-  return items, index
+  here.targets = step.run_once and #targets > 0 and self:once(targets) or targets
+  if step.is_handler then return nil end -- its items come of who notifies it
+  local chosen = self.chosen.step(step, position)
+  for _, target in ipairs(here.targets) do self:add_item(here, target, chosen) end
+  return nil
 end
 
-local function link(item, needed)
-  if item == needed then return end
-  item.after[#item.after + 1] = needed
-  needed.before[#needed.before + 1] = item
-end
+-- ------------------------------------------------------------------------------------------------------------ edges
 
-local function link_needs(item, index, names, report)
-  for _, need in ipairs(item.step.needs or {}) do
-    local name = type(need) == "table" and need[1] or need
-    local wanted = index[name]
-    if not wanted then
-      report(item.step, ("it needs %q, and there is no such step%s"):format(tostring(name), did_you_mean(name, names)))
-    elseif wanted.on[item.target.name] and not (type(need) == "table" and need.everywhere) then
-      link(item, wanted.on[item.target.name])
-    else
-      for _, needed in pairs(wanted.on) do link(item, needed) end
-    end
+-- Everybody of a step, as one thing to wait for.
+function Builder:everywhere(here)
+  if #here.items == 1 then return here.items[1] end
+  if not here.gate then
+    here.gate = self:gate()
+    for _, item in ipairs(here.items) do link("before", item, here.gate) end
   end
+  return here.gate
 end
 
--- Depth first; a way back to an item that is still being walked is a cycle.
-local function find_cycle(items)
-  local state, way = {}, {}
-  local function walk(item)
-    state[item] = "open"
-    way[#way + 1] = item
-    for _, needed in ipairs(item.after) do
-      if state[needed] == "open" then
-        local names = {}
-        for i = #way, 1, -1 do
-          table.insert(names, 1, way[i].step[1])
-          if way[i] == needed then break end
-        end
-        names[#names + 1] = needed.step[1]
-        return names, needed
-      end
-      if not state[needed] then
-        local names, at = walk(needed)
-        if names then return names, at end
-      end
-    end
-    way[#way] = nil
-    state[item] = "done"
+function Builder:link_need(step, need)
+  local name = type(need) == "table" and need[1] or need
+  local everywhere = type(need) == "table"
+  local wanted = self.index[name]
+  if not wanted then
+    return self:report(step, ("it needs %q, and there is no such step%s"):format(
+      name, did_you_mean(name, self.step_names)))
+  end
+  if wanted.step == step and not everywhere then return self:report(step, "it needs itself") end
+  if #wanted.items == 0 then
+    if not wanted.step.is_handler then self:report(step, ("it needs %q, which runs nowhere"):format(name)) end
     return nil
   end
-  for _, item in ipairs(items) do
-    if not state[item] then
-      local names, at = walk(item)
-      if names then return names, at end
+  for _, item in ipairs(self.index[step[1]].items) do
+    local same = wanted.on[item.target.name]
+    if same and not everywhere then
+      link("before", same, item)
+    elseif everywhere or not wanted.step.is_handler then
+      link("before", self:everywhere(wanted), item)
     end
   end
   return nil
 end
 
--- What --tags and the like leave; a step that later ones learn from is looked at all the same.
-local function choose(play, items, names, selection)
-  local chosen = select.compile(selection, play.steps, names)
-  local wanted = {}
-  for i, step in ipairs(play.steps) do wanted[step] = chosen.step(step, i) end
-  local kept = {}
-  for _, item in ipairs(items) do
-    item.left_out = not (wanted[item.step] and chosen.target(item.target.name))
-    item.only_looked_at = item.left_out and item.step.learns
-    if not item.left_out or item.only_looked_at then kept[#kept + 1] = item end
+-- A handler has an item where somebody may notify it, and waits for all of those.
+function Builder:link_notify(step)
+  local from = self.index[step[1]]
+  for _, name in ipairs(step.notify or {}) do
+    local handler = self.index[name]
+    if not handler or not handler.step.is_handler then
+      self:report(step, ("it notifies %q, and there is no such handler%s"):format(
+        name, did_you_mean(name, self.handler_names)))
+    else
+      local may = {}
+      for _, target in ipairs(handler.targets) do may[target.name] = target end
+      local reached = false
+      for _, item in ipairs(from.items) do
+        local target = may[item.target.name]
+        if target then
+          reached = true
+          if not handler.on[target.name] then self:add_item(handler, target, self:handler_chosen(handler.step)) end
+          local notified = handler.on[target.name]
+          notified.notifiers = notified.notifiers or {}
+          table.insert(notified.notifiers, item)
+          link("soft", item, notified)
+        end
+      end
+      if not reached and #from.items > 0 and #handler.targets > 0 then
+        self:report(step, ("it notifies %q, which runs on none of its targets"):format(name))
+      end
+    end
   end
-  return kept
+end
+
+-- Handlers run when notified: only their own tags in --skip-tags keep them from it.
+function Builder:handler_chosen(step) return select.tagged(step.tags, { "all" }, self.selection.skip_tags) end
+
+-- The items of these steps in batches of so many targets; the second batch waits for the whole first one.
+function Builder:link_batches(steps, size)
+  local batch_of, gates = {}, {}
+  local count = 0
+  for _, target in ipairs(self.names.targets) do
+    for _, step in ipairs(steps) do
+      local here = self.index[step[1]]
+      if here and here.step == step and here.on[target.name] then
+        batch_of[target.name] = count // size + 1
+        count = count + 1
+        break
+      end
+    end
+  end
+  for batch = 1, (count + size - 1) // size - 1 do gates[batch] = self:gate() end
+  for _, step in ipairs(steps) do
+    local here = self.index[step[1]]
+    for _, item in ipairs(here and here.step == step and here.items or {}) do
+      local batch = batch_of[item.target.name]
+      if gates[batch - 1] then link("before", gates[batch - 1], item) end
+      if gates[batch] then link("batch_gates", item, gates[batch]) end
+    end
+  end
+end
+
+function Builder:link_all()
+  for _, step in ipairs(self.steps) do
+    if self.index[step[1]] then self:link_notify(step) end
+  end
+  for _, step in ipairs(self.steps) do
+    if self.index[step[1]] then
+      for _, need in ipairs(step.needs or {}) do self:link_need(step, need) end
+    end
+    if step.serial then self:link_batches({ step }, step.serial) end
+    step.limiter = step.max_parallel and { max = step.max_parallel } or nil
+  end
+  for _, section in ipairs(self.play.sections) do
+    if section.serial then self:link_batches(section.steps, section.serial) end
+  end
+end
+
+-- ---------------------------------------------------------------------------------------------------------- building
+
+local function names_of(steps)
+  local names = {}
+  for i, step in ipairs(steps) do names[i] = tostring(step[1]) end
+  return names
+end
+
+-- What each item will do, and the facts that will be asked for.
+function Builder:make_work()
+  local items = {}
+  local function report(step, message, where) self:report(step, message, where) end
+  for _, item in ipairs(self.all) do
+    if item.is_wanted then
+      items[#items + 1] = item
+      item.work = work.of(item.step, item.target, report)
+      local facts = item.target.facts
+      if facts then
+        for _, resource in ipairs(item.work.resources) do facts:want(resource.reads) end
+      end
+    end
+  end
+  return items
 end
 
 ---@param play pgaf.Play
 ---@param selection? pgaf.play.Selection
 ---@return pgaf.Plan
 function plan.build(play, selection)
-  local problems, told = {}, {}
-  local function report(step, message)
-    local text = ("%s: step %q: %s"):format(step.where, tostring(step[1]), message)
-    if not told[text] then problems[#problems + 1] = text end
-    told[text] = true
+  local self = setmetatable({
+    play = play, selection = selection or {}, problems = {}, told = {}, all = {}, index = {}, steps = {},
+    names = pattern.names(play.targets, play.groups),
+  }, Builder)
+  local function report(step, message, where) self:report(step, message, where) end
+  for _, section in ipairs(play.sections) do fields.check_section(section, report) end
+  for i, step in ipairs(play.steps) do self.steps[i] = step end
+  for _, handler in ipairs(play.handlers) do self.steps[#self.steps + 1] = handler end
+  for _, step in ipairs(self.steps) do fields.check(step, report) end
+  self.step_names, self.handler_names = names_of(self.steps), names_of(play.handlers)
+  -- misspelt options are told alone: they are a mistake of who runs it
+  self.chosen = select.compile(self.selection, self.steps, self.names)
+  for i, step in ipairs(self.steps) do self:add_step(step, i) end
+  self:link_all()
+  local cycle, step = order.cycle(self.all)
+  if cycle then self:report(step, "the steps wait for each other: " .. cycle) end
+  local items = self:make_work()
+  if #self.problems > 0 then
+    error.raise {
+      kind = "plan", problems = self.problems,
+      message = "the play cannot be run:\n  " .. table.concat(self.problems, "\n  "),
+    }
   end
-  for _, step in ipairs(play.steps) do check_fields(step, report) end
-  local targets = pattern.names(play.targets, play.groups)
-  local items, index = make_items(play, targets, report)
-  local names = {}
-  for i, step in ipairs(play.steps) do names[i] = tostring(step[1]) end
-  for _, item in ipairs(items) do link_needs(item, index, names, report) end
-  local cycle, at = find_cycle(items)
-  if cycle then report(at.step, "the steps wait for each other: " .. table.concat(cycle, " needs ")) end
-  if #problems > 0 then
-    error.raise { kind = "plan", message = "the play cannot be run:\n  " .. table.concat(problems, "\n  ") }
-  end
-  local kept = choose(play, items, targets, selection or {})
-  for _, item in ipairs(kept) do
-    item.resources = resources_of(item.step, item.target)
-    for _, resource in ipairs(item.resources) do
-      if item.target.facts then item.target.facts:want(resource.reads) end
-    end
-  end
-  return setmetatable({ title = play.title, items = kept, all = items, targets = play.targets }, Plan)
+  return setmetatable({
+    title = play.title, steps = self.steps, sections = play.sections, items = items, all = self.all,
+    index = self.index, targets = play.targets, names = self.names, max_fail = play.max_fail,
+  }, Plan)
 end
+
+---@return string[] in the order of declaration, handlers last
+function Plan:step_names() return names_of(self.steps) end
 
 ---Runs it. Raises only when the run itself was interrupted: what failed is in the result.
 ---@param report pgaf.play.Report

@@ -3,6 +3,7 @@
 
 local error = require "pgafrun.error"
 local perform = require "pgaf.play.perform"
+local results = require "pgaf.play.results"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 
@@ -14,6 +15,7 @@ local HEARTBEAT_SECONDS = 10
 ---@class pgaf.play.Mode
 ---@field check? boolean nothing is changed: probes tell what would be
 ---@field diff? boolean before and after of each change are kept in item.changes
+---@field ask? fun(step: pgaf.Step): boolean asked before each step: shall it be run?
 
 ---@alias pgaf.play.Status "pending"|"running"|"ok"|"changed"|"failed"|"unreachable"|"skipped"|"would"|"deferred"
 
@@ -23,6 +25,7 @@ local HEARTBEAT_SECONDS = 10
 ---@field seconds number
 ---@field failed boolean
 ---@field mode pgaf.play.Mode
+---@field not_run pgaf.Item[] handlers that were notified and did not run
 
 ---@class pgaf.play.Run
 local Run = {}
@@ -30,46 +33,158 @@ Run.__index = Run
 
 local BAD = { failed = true, unreachable = true }
 local TO_COME = { would = true, deferred = true }
+local NOTHING = {}
 
--- The nearest step that would change something, for those that come after it.
+local function place(item) return ("%s on %s"):format(item.step[1], item.target.name) end
+
+-- -------------------------------------------------------------------------------------- what one means for the next
+
+-- The nearest step that would change something, for those that come after it. Through a gate it is as near as before.
 local function pass_on_pending(item, waiting)
-  if TO_COME[item.status] then
-    if not waiting.pending or not waiting.pending_is_near then
-      waiting.pending, waiting.pending_is_near = item, true
-    end
-  elseif item.pending and not waiting.pending then
-    waiting.pending = item.pending
+  local is_one = TO_COME[item.status]
+  local cause, near = is_one and item or item.pending, is_one or (item.gate and item.pending_is_near)
+  if cause and (not waiting.pending or (near and not waiting.pending_is_near)) then
+    waiting.pending, waiting.pending_is_near = cause, near
+  end
+end
+
+function Run:enqueue(item)
+  self.last = self.last + 1
+  self.ready[self.last] = item
+end
+
+function Run:open(waiting)
+  waiting.open = waiting.open - 1
+  if waiting.open == 0 then self:enqueue(waiting) end
+end
+
+function Run:release(item)
+  for _, waiting in ipairs(item.before or NOTHING) do
+    if (BAD[item.status] or item.barred) and not waiting.barred then waiting.barred = item.barred or item end
+    if item.gate and item.halted then waiting.halted = item.halted end
+    pass_on_pending(item, waiting)
+    self:open(waiting)
+  end
+  for _, waiting in ipairs(item.soft or NOTHING) do self:open(waiting) end
+  for _, gate in ipairs(item.batch_gates or NOTHING) do
+    -- what fails in a batch keeps the later ones from beginning; who had dropped out before does not
+    local cause = BAD[item.status] and item or item.halted
+    if cause and not gate.halted then gate.halted, gate.barred = cause, cause end
+    self:open(gate)
+  end
+end
+
+-- Begins what has become ready. A list and no recursion: a failure can set thousands free at once.
+function Run:drain()
+  if self.draining then return end
+  self.draining = true
+  while self.first <= self.last do
+    local item = self.ready[self.first]
+    self.ready[self.first] = nil
+    self.first = self.first + 1
+    self:start(item)
+  end
+  self.draining = false
+end
+
+-- Of a step with max_parallel: the next one in the queue gets the place.
+function Run:leave(item)
+  local limiter = item.step.limiter
+  if not limiter or not item.entered then return end
+  if item.status == "running" then limiter.running = limiter.running - 1 end
+  local next_one = limiter.queue[limiter.head]
+  if next_one then
+    limiter.queue[limiter.head] = nil
+    limiter.head = limiter.head + 1
+    self:enqueue(next_one)
   end
 end
 
 function Run:settle(item, status, detail)
+  if not item.gate then self:leave(item) end
   item.status, item.detail = status, detail
   item.seconds = item.started and time.now() - item.started or 0
-  if item.resources then self.report:finished(item) end
-  for _, waiting in ipairs(item.before) do
-    waiting.open = waiting.open - 1
-    if (BAD[status] or item.barred) and not waiting.barred then waiting.barred = item.barred or item end
-    pass_on_pending(item, waiting)
-    if waiting.open == 0 then self:start(waiting) end
-  end
+  if item.work then self.report:finished(item) end
+  self:release(item)
+  self:drain()
 end
 
-function Run:defer(item, cause)
-  self:settle(item, "deferred", ("would run after %s on %s"):format(cause.step[1], cause.target.name))
+-- ------------------------------------------------------------------------------------------------------- beginning
+
+-- The failure that keeps an item from being begun, and in words.
+function Run:obstacle(item)
+  local cause = item.barred or self.dropped[item.target]
+  if cause then return cause, "after the failure of " .. place(cause) end
+  if self.halted then
+    return self.halted, ("%d targets have failed, and at most %d may"):format(self.failures, self.plan.max_fail)
+  end
+  return nil
+end
+
+-- Who of those that may notify a handler did: has changed something, would, or may yet.
+local function notifiers(item)
+  local did, may
+  for _, from in ipairs(item.notifiers) do
+    if from.status == "changed" or from.status == "would" or (from.touched and BAD[from.status]) then
+      did = did or from
+    elseif from.status == "deferred" then
+      may = may or from
+    end
+  end
+  return did, may
+end
+
+-- A handler that nobody notified is none; one that was and cannot run is told.
+function Run:start_handler(item)
+  local did, may = notifiers(item)
+  if not did and not may then return self:settle(item, "skipped", "not notified") end
+  local cause, words = self:obstacle(item)
+  if cause then
+    item.barred = cause
+    self.not_run[#self.not_run + 1] = item
+    return self:settle(item, "skipped", ("notified by %s, and not run: %s"):format((did or may).step[1], words))
+  end
+  if self.mode.check and did then return self:settle(item, "would", "would run, notified by " .. did.step[1]) end
+  if self.mode.check then
+    return self:settle(item, "deferred", ("would run after %s, if that changes anything"):format(place(may)))
+  end
+  return self:enter(item)
 end
 
 function Run:start(item)
-  if not item.resources then return self:settle(item, "skipped", "left out") end
-  local cause = item.barred or self.dropped[item.target]
+  if item.gate then
+    item.status = "ok"
+    return self:release(item)
+  end
+  if not item.work then return self:settle(item, "skipped", "left out") end
+  if item.handler then return self:start_handler(item) end
+  local cause, words = self:obstacle(item)
   if cause then
     item.barred = cause
-    return self:settle(item, "skipped", ("after the failure of %s on %s"):format(cause.step[1], cause.target.name))
+    return self:settle(item, "skipped", words)
   end
   local maker = self.unmade[item.target]
   if maker then return self:defer(item, maker) end
-  item.status = "running"
-  self.group:spawn_named(item.step[1] .. " on " .. item.target.name, self.perform, self, item)
+  return self:enter(item)
 end
+
+-- At once, or where only so many may run side by side, when it is its turn.
+function Run:enter(item)
+  local limiter = item.step.limiter
+  item.entered = true
+  if limiter and limiter.running >= limiter.max then
+    limiter.tail = limiter.tail + 1
+    limiter.queue[limiter.tail] = item
+    return
+  end
+  if limiter then limiter.running = limiter.running + 1 end
+  item.status = "running"
+  self.group:spawn_named(place(item), self.perform, self, item)
+end
+
+-- --------------------------------------------------------------------------------------------------------- working
+
+function Run:defer(item, cause) self:settle(item, "deferred", "would run after " .. place(cause)) end
 
 -- Kinds of errors that a machine which is not there leads to; the provider is asked whether that is so.
 local MAY_BE_AWAY = { absent = true, closed = true, network = true, process = true, state = true, timeout = true }
@@ -84,26 +199,50 @@ local function is_unreachable(item, raised)
 end
 
 function Run:fail(item, raised)
-  if self.mode.check and item.pending then return self:defer(item, item.pending) end
-  self.dropped[item.target] = self.dropped[item.target] or item
+  local later = self.mode.check and (error.is(raised, "pending") and raised.item or item.pending)
+  if later then return self:defer(item, later) end
   item.error = raised
-  self:settle(item, is_unreachable(item, raised) and "unreachable" or "failed", raised)
+  local status = is_unreachable(item, raised) and "unreachable" or "failed"
+  if not self.dropped[item.target] then
+    self.dropped[item.target] = item
+    self.failures = self.failures + 1
+    if self.plan.max_fail and self.failures > self.plan.max_fail then self.halted = self.halted or item end
+  end
+  return self:settle(item, status, raised)
+end
+
+-- What a step is given to speak with.
+function Run:context(item)
+  local report, known = self.report, self.results[item.target]
+  if not known then
+    known = results.new(self.plan, item.target)
+    self.results[item.target] = known
+  end
+  return {
+    results = known,
+    tell = function(text, fraction)
+      if report.progress then report:progress(item, text, fraction) end
+    end,
+    retrying = function(attempt, raised)
+      if report.retrying then report:retrying(item, attempt, raised) end
+    end,
+  }
 end
 
 function Run:perform(item)
+  if self.mode.ask and not self.mode.ask(item.step) then
+    return self:settle(item, "skipped", "you said no")
+  end
   item.started = time.now()
   self.report:started(item)
-  local function tell(text, fraction)
-    if self.report.progress then self.report:progress(item, text, fraction) end
-  end
-  local ok, status, detail = perform.try(perform.item, item, self.mode, tell)
+  local ok, status, detail = perform.try(perform.item, item, self.mode, self:context(item))
   if not ok then
     -- a step's own deadline is its failure; a cancellation, or the run's deadline, ends the run
     perform.pass_on_cancellation(status)
     return self:fail(item, status)
   end
   if status == "would" and item.step.makes_target then self.unmade[item.target] = item end
-  self:settle(item, status, detail)
+  return self:settle(item, status, detail)
 end
 
 function Run:at_work()
@@ -114,6 +253,15 @@ function Run:at_work()
   return running
 end
 
+-- Handlers that an interruption leaves undone.
+function Run:still_notified()
+  local list = {}
+  for _, item in ipairs(self.plan.items) do
+    if item.handler and item.status == "pending" and notifiers(item) then list[#list + 1] = item end
+  end
+  return list
+end
+
 -- Long steps say from time to time that they are still at work.
 local function heartbeat(self)
   while true do
@@ -122,11 +270,22 @@ local function heartbeat(self)
   end
 end
 
-local function reset(items)
-  for _, item in ipairs(items) do
+-- --------------------------------------------------------------------------------------------------------- the whole
+
+local TRACES = {
+  "barred", "halted", "error", "started", "pending", "pending_is_near", "detail", "changes", "value", "touched",
+  "attempt", "entered",
+}
+
+-- What an earlier run of the same plan left.
+local function reset(plan)
+  for _, item in ipairs(plan.all) do
     item.open, item.status = #item.after, "pending"
-    item.barred, item.error, item.started, item.pending, item.pending_is_near = nil, nil, nil, nil, nil
-    item.detail, item.changes = nil, nil
+    for _, field in ipairs(TRACES) do item[field] = nil end
+  end
+  for _, step in ipairs(plan.steps) do
+    local limiter = step.limiter
+    if limiter then limiter.running, limiter.queue, limiter.head, limiter.tail = 0, {}, 1, 0 end
   end
 end
 
@@ -136,37 +295,44 @@ local function count(items)
   return counts
 end
 
+-- Begins with what waits for nothing, and waits for all the rest.
+local function work_off(self)
+  local group <close> = task.group { name = self.plan.title }
+  self.group = group
+  for _, item in ipairs(self.plan.all) do
+    if item.open == 0 then self:enqueue(item) end
+  end
+  self:drain()
+end
+
 ---@param plan pgaf.Plan
 ---@param report pgaf.play.Report
 ---@param mode? pgaf.play.Mode
 ---@return pgaf.play.Result
 function runner.run(plan, report, mode)
   local started = time.now()
-  local run = setmetatable({ plan = plan, report = report, mode = mode or {}, dropped = {}, unmade = {} }, Run)
+  local run = setmetatable({
+    plan = plan, report = report, mode = mode or {}, dropped = {}, unmade = {}, failures = 0, not_run = {},
+    results = {}, ready = {}, first = 1, last = 0,
+  }, Run)
+  reset(plan)
   report:begin(plan, run.mode)
   local ended = false
   local _ <close> = setmetatable({}, {
     __close = function()
-      if not ended then report:interrupted(run:at_work()) end
+      if not ended then report:interrupted(run:at_work(), run:still_notified()) end
     end,
   })
-  reset(plan.all)
   do
     local beats <close> = task.group { name = "still at work" }
     local beat = beats:spawn(heartbeat, run)
-    do
-      local group <close> = task.group { name = plan.title }
-      run.group = group
-      for _, item in ipairs(plan.all) do
-        if #item.after == 0 then run:start(item) end
-      end
-    end
+    work_off(run)
     beat:cancel()
   end
   ended = true
   local counts = count(plan.items)
   local result = {
-    items = plan.items, counts = counts, seconds = time.now() - started, mode = run.mode,
+    items = plan.items, counts = counts, seconds = time.now() - started, mode = run.mode, not_run = run.not_run,
     failed = counts.failed + counts.unreachable > 0,
   }
   report:finish(result)

@@ -1,6 +1,7 @@
 -- The moving part of a run on a terminal: one line for each node with what it is at, and one for the whole.
 
 local colour = require "pgaf.play.report.colour"
+local order = require "pgaf.play.order"
 local process = require "pgafrun.process"
 local text = require "pgaf.play.report.text"
 local time = require "pgafrun.time"
@@ -146,12 +147,8 @@ end
 local function waits_for(node)
   while node.items[node.next] and node.items[node.next].status ~= "pending" do node.next = node.next + 1 end
   local item = node.items[node.next]
-  for _, needed in ipairs(item and item.after or {}) do
-    if needed.status == "pending" or needed.status == "running" then
-      return ("waits for %s on %s"):format(needed.step[1], needed.target.name)
-    end
-  end
-  return "waits"
+  local needed = item and order.holds_back(item)
+  return needed and ("waits for %s on %s"):format(needed.step[1], needed.target.name) or "waits"
 end
 
 local function node_pieces(self, node, name_columns)

@@ -1,0 +1,190 @@
+-- What a step, a handler and a section may say about themselves, and what is wrong with what one says.
+
+local suggest = require "pgaf.suggest"
+
+local fields = {}
+
+local function is_text(value) return type(value) == "string" and value ~= "" end
+
+local function is_count(value) return math.type(value) == "integer" and value >= 0 end
+
+-- A list without holes whose values pass `ok`; or why not.
+local function list_problem(value, ok, of_what)
+  if type(value) ~= "table" then return ("a list of %s"):format(of_what) end
+  local count = 0
+  for _ in pairs(value) do count = count + 1 end
+  for _, one in ipairs(value) do
+    if not ok(one) then return ("a list of %s"):format(of_what) end
+  end
+  if count ~= #value then return ("a list of %s without holes: a nil amid the list ends it"):format(of_what) end
+  return nil
+end
+
+-- Each returns the value in its one form, or nil and what is wanted.
+local TYPE = {}
+
+function TYPE.texts(value)
+  if is_text(value) then return { value } end
+  local problem = list_problem(value, is_text, "texts")
+  return not problem and value or nil, problem
+end
+
+function TYPE.tags(value)
+  if is_text(value) then
+    local list = {}
+    for tag in value:gmatch("[^,%s]+") do list[#list + 1] = tag end
+    return list
+  end
+  return TYPE.texts(value)
+end
+
+function TYPE.needs(value)
+  if is_text(value) or (type(value) == "table" and value.everywhere) then return { value } end
+  local problem = list_problem(value, function(one)
+    return is_text(one) or (type(one) == "table" and one.everywhere and is_text(one[1]))
+  end, "names of steps")
+  return not problem and value or nil, problem
+end
+
+function TYPE.callable(value)
+  if type(value) == "function" then return value end
+  return nil, "a function"
+end
+
+function TYPE.resource(value)
+  if type(value) == "function" or type(value) == "table" then return value end
+  return nil, "a resource, a list of them, or a function that returns one"
+end
+
+function TYPE.flag(value)
+  if type(value) == "boolean" then return value end
+  return nil, "true or false"
+end
+
+function TYPE.count(value)
+  if is_count(value) then return value end
+  return nil, "a whole number, 0 or more"
+end
+
+function TYPE.size(value)
+  if is_count(value) and value > 0 then return value end
+  return nil, "a whole number, 1 or more"
+end
+
+function TYPE.seconds(value)
+  if type(value) == "number" and value > 0 then return value end
+  return nil, "a number of seconds"
+end
+
+function TYPE.pause(value)
+  if type(value) == "number" and value >= 0 then return value end
+  return nil, "a number of seconds"
+end
+
+local STEP = {
+  on = "texts", tags = "tags", needs = "needs", when = "callable", resource = "resource", run = "callable",
+  reads = "callable", probe = "callable", apply = "callable", settles = "flag", wait = "callable",
+  ensure = "callable", timeout = "seconds", retries = "count", delay = "pause", until_ = "callable",
+  notify = "texts", serial = "size", max_parallel = "size", run_once = "flag", makes_target = "flag",
+  learns = "flag", check_safe = "flag",
+}
+
+local SECTION = { on = "texts", tags = "tags", when = "callable", serial = "size", max_parallel = "size" }
+
+-- Added by the play itself.
+local OWN = {
+  where = true, section = true, part = true, inherited = true, is_handler = true, is_section = true, steps = true,
+  step = true, work = true, limiter = true,
+}
+
+-- Words of other tools that mean a field here.
+local MEANT = {
+  name = "[1]", hosts = "on", targets = "on", nodes = "on", tag = "tags", depends = "needs", depends_on = "needs",
+  requires = "needs", after = "needs", register = "results", until_true = "until_", handlers = "notify",
+  handler = "notify", throttle = "max_parallel", forks = "max_parallel", func = "run", command = "run",
+  async = "timeout", check_mode = "check_safe",
+}
+
+local function names(spec)
+  local list = {}
+  for name in pairs(spec) do list[#list + 1] = name end
+  table.sort(list, function(a, b) return tostring(a) < tostring(b) end)
+  return list
+end
+
+local function unknown(key, spec, what)
+  local allowed = names(spec)
+  local near = spec[MEANT[key]] and MEANT[key] or suggest(tostring(key), allowed)
+  local hint = near and (", did you mean %q?"):format(near) or ""
+  if key == "name" then hint = ", its name is its first value" end
+  if key == "register" then hint = ", results[\"step name\"] is what an earlier step returned" end
+  return ("a %s has no field %q%s; it may have: %s"):format(what, tostring(key), hint, table.concat(allowed, ", "))
+end
+
+-- Brings each known field into its one form; what is wrong is told and taken out.
+local function normalize(one, spec, what, report)
+  for _, key in ipairs(names(one)) do
+    if spec[key] then
+      local value, wanted = TYPE[spec[key]](one[key])
+      if value == nil then report(one, ("%s wants %s, not %s"):format(key, wanted, type(one[key]))) end
+      one[key] = value
+    elseif key ~= 1 and not OWN[key] then
+      report(one, unknown(key, spec, what))
+    end
+  end
+  if not is_text(one[1]) then report(one, ("a %s's first value is its name"):format(what)) end
+end
+
+-- What a step does not say for itself, its section says; tags and conditions add up.
+local function inherit(step, section)
+  step.inherited = true
+  step.on = step.on or section.on
+  step.max_parallel = step.max_parallel or section.max_parallel
+  if section.tags then
+    local tags = { table.unpack(section.tags) }
+    step.tags = table.move(step.tags or {}, 1, #(step.tags or {}), #tags + 1, tags)
+  end
+  if section.when then
+    local own, outer = step.when, section.when
+    step.when = function(target, results)
+      local wanted, reason = outer(target, results)
+      if not wanted or not own then return wanted, reason end
+      return own(target, results)
+    end
+  end
+end
+
+---@param section pgaf.Section
+---@param report fun(step: table, message: string)
+function fields.check_section(section, report) normalize(section, SECTION, "section", report) end
+
+-- How a step says what it does: in exactly one of three ways.
+local function check_work(step, what, report)
+  local own = step.probe ~= nil or step.ensure ~= nil
+  local ways = (step.resource ~= nil and 1 or 0) + ((own or step.run ~= nil) and 1 or 0)
+  if ways ~= 1 then
+    report(step, ("a %s has either a resource, or a function to run, or a probe (with apply or wait) or ensure of " ..
+      "its own"):format(what))
+  end
+  if step.run and (step.apply or step.wait or step.ensure) then
+    report(step, "run does what apply, wait and ensure would: one of them")
+  end
+  if step.apply and not step.probe then report(step, "apply needs a probe, which tells what differs") end
+end
+
+---Checks a step or handler and brings it into the form that the plan is built of.
+---@param step pgaf.Step
+---@param report fun(step: table, message: string)
+function fields.check(step, report)
+  local what = step.is_handler and "handler" or "step"
+  local had_on = step.on ~= nil
+  normalize(step, STEP, what, report)
+  if had_on and step.on and #step.on == 0 then report(step, "it runs nowhere: `on` is empty") end
+  if step.until_ and step.retries == 0 then report(step, "until_ without retries is asked only once") end
+  if step.delay and not (step.retries or step.until_) then report(step, "delay is for retries, and there are none") end
+  check_work(step, what, report)
+  if step.part and not step.inherited then inherit(step, step.part) end
+  step.tags = step.tags or {}
+end
+
+return fields

@@ -1,0 +1,89 @@
+-- What a step does on one target, whichever way it says so: a list of resources, or a function.
+
+local suggest = require "pgaf.suggest"
+
+local work = {}
+
+---@class pgaf.play.Work
+---@field resources pgaf.Resource[]
+---@field run? fun(target: pgaf.Target, results: pgaf.play.Results): any, any instead of them
+
+local NONE = {}
+
+-- A step's own probe and apply, as a resource.
+local function own_resource(step, reads)
+  return {
+    name = step[1], reads = reads,
+    probe = step.probe and function(_, on, facts) return step.probe(on, facts) end,
+    wait = step.wait and function(_, on, tell) return step.wait(on, tell) end,
+    ensure = step.ensure and function(_, on, tell) return step.ensure(on, tell) end,
+    apply = step.apply and function(_, on, difference, facts, tell) return step.apply(on, difference, facts, tell) end,
+    settles = step.settles,
+  }
+end
+
+local function is_resource(value)
+  return type(value) == "table" and (value.probe or value.ensure or value.problems) and true or false
+end
+
+local function first_line(raised) return (tostring(raised):match("^[^\n]*")) end
+
+-- The place that a raised string begins with says nothing new when it is the step's own.
+local function made(step, target, report)
+  if type(step.resource) ~= "function" then return step.resource end
+  local ok, value = pcall(step.resource, target)
+  if ok then return value end
+  report(step, ("its resource could not be made for %s: %s"):format(target.name, first_line(value)))
+  return nil
+end
+
+local function resources_of(step, target, report)
+  local value = made(step, target, report)
+  if value == nil and type(step.resource) == "function" then return NONE end
+  local list = is_resource(value) and { value } or value
+  if type(list) ~= "table" then
+    report(step, ("its resource is %s"):format(type(value) == "nil" and "nothing" or "a " .. type(value)))
+    return NONE
+  end
+  for i, resource in ipairs(list) do
+    if not is_resource(resource) then
+      local near = type(resource) == "table" and suggest("probe", work.keys(resource))
+      report(step, ("the %s of its resources has neither probe nor ensure%s"):format(
+        i == 1 and "first" or "number " .. i, near and (", but %q"):format(near) or ""))
+      return NONE
+    end
+    for _, problem in ipairs(resource.problems or NONE) do report(step, problem, resource.where) end
+  end
+  return list
+end
+
+---@param value table
+---@return string[]
+function work.keys(value)
+  local list = {}
+  for key in pairs(value) do
+    if type(key) == "string" then list[#list + 1] = key end
+  end
+  table.sort(list)
+  return list
+end
+
+-- The same for all targets, where nothing of it depends on one.
+local function shared_or_own(step, target)
+  if step.reads then return { resources = { own_resource(step, step.reads(target)) }, run = step.run } end
+  if not step.work then
+    step.work = { resources = (step.probe or step.ensure) and { own_resource(step) } or NONE, run = step.run }
+  end
+  return step.work
+end
+
+---@param step pgaf.Step
+---@param target pgaf.Target
+---@param report fun(step: pgaf.Step, message: string, where?: string)
+---@return pgaf.play.Work
+function work.of(step, target, report)
+  if step.resource then return { resources = resources_of(step, target, report) } end
+  return shared_or_own(step, target)
+end
+
+return work
