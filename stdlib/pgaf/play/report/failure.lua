@@ -12,12 +12,13 @@ local COMMAND_COLUMNS = 160
 
 -- For errors that bring no hint of their own; %s: the node.
 local NEXT = {
-  command = "look on %s, mend it, and run the same again; -vv shows all of its output",
+  command = "look on %s, mend it, and run the same again",
   timeout = "it may still be at work on %s: run the same again, or give the step a longer `timeout`",
   verify = "something on %s undoes it, or the step looks at something else than it changes",
   drift = "this step only looks: mend it on %s by hand",
-  script = "mend the script; -vv shows the traceback",
+  script = "mend the script",
 }
+local MORE = { command = "; -vv shows all of its output", script = "; -vv shows the traceback" }
 local NEXT_UNREACHABLE = "see whether %s is up and can be reached, and run the same again"
 
 ---What an error says, in one line.
@@ -110,10 +111,13 @@ function failure.lines(item, verbosity)
     for _, line in ipairs(shown_lines(raised)) do lines[#lines + 1] = "  " .. line end
   end
   local kind = type(raised) == "table" and raised.kind or nil
-  local place = (kind == "script" or verbosity >= 1) and place_of(item)
-  if place then add(lines, kind == "script" and "at" or "step", place) end
+  if kind == "script" and place_of(item) then add(lines, "at", place_of(item)) end
+  if verbosity >= 1 and item.step.where then add(lines, "step", item.step.where) end
   local what_next = away and NEXT_UNREACHABLE or not find_hint(raised) and NEXT[kind]
-  if what_next then add(lines, "next", what_next:format(target)) end
+  if what_next then
+    local more = not away and verbosity < 2 and MORE[kind] or ""
+    add(lines, "next", what_next:gsub("%%s", (target:gsub("%%", "%%%%"))) .. more)
+  end
   local traceback = verbosity >= 2 and type(raised) == "table" and raised.traceback
   if traceback then
     for _, line in ipairs(shown_lines(traceback)) do lines[#lines + 1] = "  " .. line end
