@@ -3,7 +3,7 @@
 
 DEPS_BUILD=(build-essential cmake pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libpq-dev libjansson-dev
   libwslay-dev libyaml-dev libssl-dev libedit-dev libcmocka-dev lua-argparse lua-unit ca-certificates)
-DEPS_TEST=(clang-format clang-tidy lua5.4 lua-check shellcheck valgrind openssl procps patch libxml2-utils)
+DEPS_TEST=(clang-format clang-tidy lua5.4 lua-check shellcheck valgrind openssl procps patch libxml2-utils bsdutils)
 
 deps_main() {
   install_packages "${DEPS_BUILD[@]}" "${DEPS_TEST[@]}"

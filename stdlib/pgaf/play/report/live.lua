@@ -219,7 +219,7 @@ function Live:frame(columns, rows)
   local function add(pieces)
     lines[#lines + 1], widths[#widths + 1] = compose(self, pieces, columns - 1)
   end
-  local most = rows - FREE_ROWS
+  local most = rows - FREE_ROWS - 1
   local shown, more = {}, nil
   if most >= 2 then shown, more = choose(self, most) end
   local name_columns = 0
