@@ -167,7 +167,9 @@ local function script_for(kinds, become, question)
       keys(kinds.package))
   end
   for i, request in ipairs(kinds.sh) do
-    add("out=$( { %s\n} 2>/dev/null | base64 -w0 ) && printf 'sh %d %%s\\n' \"$out\" || :", request.script, i)
+    -- its status is the last word of what it wrote: that of the pipe would be base64's
+    add("out=$( { trap 'echo \" $?\"' EXIT; %s\n} 2>/dev/null | base64 -w0 ); printf 'sh %d %%s\\n' \"$out\"",
+      request.script, i)
   end
   for _, kind in ipairs(KINDS) do
     if system.ASK[kind] and #kinds[kind] > 0 then lines[#lines + 1] = system.ASK[kind](kinds[kind]) end
@@ -203,7 +205,8 @@ end
 
 function READ.sh(answers, rest, kinds)
   local index, encoded = rest:match("^(%d+) ?(.*)$")
-  answers.sh[kinds.sh[tonumber(index)][2]] = crypto.base64_decode(encoded)
+  local output, status = crypto.base64_decode(encoded):match "^(.*) (%d+)\n$"
+  if status == "0" then answers.sh[kinds.sh[tonumber(index)][2]] = output end
 end
 
 function READ.sql(answers, rest, kinds)

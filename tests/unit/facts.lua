@@ -51,10 +51,12 @@ end
 
 function T.test_commands_and_packages()
   local snapshot = facts.new(node(), 5432):fetch {
-    { "sh", "two lines", script = "echo a; echo b" }, { "sh", "fails", script = "exit 3" },
+    { "sh", "two lines", script = "echo a; echo b" }, { "sh", "fails", script = "echo x; exit 3" },
+    { "sh", "says no", script = "test -e /none" }, { "sh", "says yes", script = "test -e /" },
     { "package", "no-such-package-there" }, { "sql", "x", database = "postgres", query = "select 1" },
   }
   lu.assertEquals(snapshot.sh["two lines"], "a\nb\n")
+  lu.assertEquals({ snapshot.sh.fails, snapshot.sh["says no"], snapshot.sh["says yes"] }, { false, false, "" })
   lu.assertEquals(snapshot.package["no-such-package-there"], false)
   lu.assertEquals(snapshot.sql.x, false)
 end
@@ -124,7 +126,7 @@ function T.test_a_failed_question_is_raised_and_can_be_asked_again()
     paths = function() return { run = folder } end,
     run = function()
       if fails then error("no connection", 0) end
-      return { stdout = "sh 1 eA==\n" }
+      return { stdout = "sh 1 eCAwCg==\n" }
     end,
   }, 5432)
   local question = { "sh", "x", script = "printf x" }

@@ -137,6 +137,42 @@ function T.test_a_secret_file_tells_its_change_and_that_it_is_secret()
   lu.assertEquals(changes[2], { what = "/key: mode", before = "0640", after = "0600" })
 end
 
+function T.test_versions_of_packages()
+  local matches = resource.package.matches
+  lu.assertTrue(matches("15.4-1.pgdg12+1", "15.4-1.pgdg12+1"))
+  lu.assertTrue(matches("15.4-1.pgdg12+1", "15.*"))
+  lu.assertTrue(matches("1:2.0~rc1", "*~rc*"))
+  lu.assertFalse(matches("15.4-1", "15.4"))
+  lu.assertFalse(matches("1554-1", "15.4-1"))
+  lu.assertFalse(matches("115.4", "15.*"))
+end
+
+function T.test_the_progress_that_apt_tells()
+  local read = resource.package.read_status
+  lu.assertEquals({ read "dlstatus:2:40:Retrieving file 2 of 5" }, { "Retrieving file 2 of 5", 0.2 })
+  lu.assertEquals({ read "pmstatus:libc6:amd64:60.0:Unpacking libc6:amd64" }, { "Unpacking libc6:amd64", 0.8 })
+  lu.assertEquals({ read "pmstatus:tree:20.0:Installing tree (amd64)" }, { "Installing tree (amd64)", 0.6 })
+  lu.assertEquals({ read "dlstatus:2:4" }, {})
+  lu.assertEquals({ read "" }, {})
+end
+
+function T.test_limits_in_the_words_of_both()
+  local limits = { nofile = { soft = 10, hard = 20 }, memlock = 64, core = "unlimited" }
+  lu.assertStrContains(resource.limits.for_sessions { domain = "db", limits = limits }, "db soft memlock 64\n")
+  lu.assertEquals(resource.limits.for_unit { limits = limits },
+    "[Service]\nLimitCORE=infinity:infinity\nLimitMEMLOCK=65536:65536\nLimitNOFILE=10:20\n")
+end
+
+function T.test_lines_of_fstab()
+  local with_line, mounted = resource.mount.with_line, resource.mount.mounted
+  local text = "# /a is not this\n/dev/x\t/a\text4 defaults 0 0\n/dev/y /a\\040b xfs defaults 0 0\n"
+  lu.assertEquals(with_line(text, "/a", "new"), "# /a is not this\nnew\n/dev/y /a\\040b xfs defaults 0 0\n")
+  lu.assertEquals(with_line(text, "/a b", nil), "# /a is not this\n/dev/x\t/a\text4 defaults 0 0\n")
+  lu.assertEquals(with_line(text, "/c", "new"), text .. "new\n")
+  lu.assertEquals(mounted("a /x ext4 rw 0 0\nb /x\\040y xfs rw 0 0\nc /x tmpfs rw 0 0\n", "/x"),
+    { device = "c", fstype = "tmpfs" })
+end
+
 function T.test_every_resource_there_is_can_be_loaded()
   lu.assertTrue(#resource.names() >= 6)
   for _, name in ipairs(resource.names()) do

@@ -43,7 +43,7 @@ end
 ---@return string? text
 ---@return number? fraction
 local function read_status(line)
-  local kind, percent, text = line:match "^(%a+):[^:]*:([%d.]+):(.+)$"
+  local kind, percent, text = line:match "^(%a+):.-:([%d.]+):(.+)$"
   percent = tonumber(percent)
   if not percent then return nil end
   if kind == "dlstatus" then return text, percent / 200 end

@@ -47,7 +47,11 @@ local function make(options)
   function made:changes(target, facts)
     if absent then return { files.change(target, facts, path, nil) } end
     local text, is_secret = content(target)
-    return files.changes(target, facts, file, text, is_secret)
+    local list, unit = files.changes(target, facts, file, text, is_secret), facts.unit[name]
+    if unit and unit.needs_reload then
+      list[#list + 1] = { what = name .. ": read by systemd", before = "not as it is now", after = "as it is now" }
+    end
+    return list
   end
 
   function made:apply(target)
