@@ -39,11 +39,12 @@ local function place(item) return ("%s on %s"):format(item.step[1], item.target.
 
 -- -------------------------------------------------------------------------------------- what one means for the next
 
--- The nearest step that would change something, for those that come after it. Through a gate it is as near as before.
+-- The nearest step that would change something, for those that come after it: of those that it needs itself the last.
+-- Through a gate it is as near as before.
 local function pass_on_pending(item, waiting)
   local is_one = TO_COME[item.status]
   local cause, near = is_one and item or item.pending, is_one or (item.gate and item.pending_is_near)
-  if cause and (not waiting.pending or (near and not waiting.pending_is_near)) then
+  if cause and (near or not waiting.pending) then
     waiting.pending, waiting.pending_is_near = cause, near
   end
 end
