@@ -26,6 +26,7 @@ function options.declare(parser)
   parser:option("--skip-tags", "No step with one of these tags."):argname "TAGS":count "*"
   parser:option("-l --limit", "Only on these targets: names, groups, data:!pgaf-3."):argname "TARGETS":count "*"
   parser:flag("--json", "One JSON object a line on standard output, for programs.")
+  parser:option("--junit", "Write the outcome of each step to this file too, as CI systems read it."):argname "FILE"
 end
 
 ---@param arguments table<string, any> as parsed
@@ -50,7 +51,8 @@ end
 ---@return integer exit_code
 function options.main(p, arguments)
   local mode = { check = arguments.check or false, diff = arguments.diff or false }
-  local tell = report.new { json = arguments.json, junit = arguments.junit, check = mode.check, diff = mode.diff }
+  -- where it asks questions, nothing moves below them
+  local tell = report.new { json = arguments.json, junit = arguments.junit, live = not arguments.step }
   local plan = p:plan(options.selection(arguments))
   local claimed = p.before and p.before(mode)
   if claimed and not (getmetatable(claimed) or {}).__close then
