@@ -1,67 +1,14 @@
 -- Kills the primary's node on purpose, measures what clients feel, judges it, and puts everything back.
--- Run it again and it kills the new primary: a passed drill swaps the roles.
+-- Run it again and it kills the new primary: a passed drill swaps the roles. The fault itself is
+-- scripts/drills/container_kill.lua; drill.lua runs the others.
 
-local drills = require "pgaf.drill"
+local conduct = require "pgaf.drill.conduct"
+local faults = require "pgaf.drill.fault"
 local finish = require "pgaf.drill.finish"
-local providers = require "pgaf.provider"
 
-local FORCE_STOP = { force = true }
-
-local function declare(parser)
-  parser:option("--rto", "Seconds that clients may be unable to write."):default("60"):convert(finish.positive)
-    :argname "SECONDS"
-  parser:flag("--switch-back", "At the end, give the primary's role back to the node that had it.")
-  parser:option("--json", "Write the result to this file."):argname "FILE"
-  parser:flag("--force", "Run although the budget cannot be met with the monitor's settings.")
-  parser:option("--writers", "Clients that write."):default("1"):convert(finish.count):argname "N"
-  parser:option("--interval", "Milliseconds between two writes of a client."):default("10")
-    :convert(finish.positive):argname "MS"
-  parser:option("--steady", "Seconds of undisturbed writing before the fault."):default("2")
-    :convert(finish.positive):argname "SECONDS"
-  parser:option("--repair-timeout", "Seconds for the victim to come back and the formation to be whole.")
-    :default("300"):convert(finish.positive):argname "SECONDS"
-  parser:option("--i-know-this-is", "The formation's name, typed out: needed on one that is marked production.")
-    :argname "FORMATION"
-end
-
-local SPEC = {
+return finish.run({
   name = "failover_drill",
   description = "Kill the primary's node, prove that the formation fails over in time and loses nothing, " ..
     "and put everything back.",
-  epilog = [[
-Exit codes:
-  0    passed
-  1    the formation was not whole, or an earlier drill was not put back: nothing was touched
-  2    clients could not write for longer than --rto, or nobody was promoted; or the budget is impossible
-  3    a tool, a permission or a connection that the drill needs is missing
-  4    acknowledged writes were lost
-  5    the formation could not be put back: see scripts/restore.lua
-  64   usage, or a mistake in the inventory
-  130  interrupted, and everything is back]],
-}
-
-return finish.run(SPEC, declare, function(args, inventory, say, report)
-  finish.confirm_production(inventory, args.i_know_this_is)
-  local provider = providers.open(inventory)
-  local drill <close> = drills.open(provider, inventory, {
-    budget = args.rto, force = args.force, writers = args.writers, interval = args.interval / 1000,
-    repair_timeout = args.repair_timeout, say = say,
-  })
-  report(drill.result)
-
-  drill:read_baseline()
-  drill:check_budget()
-
-  -- From here on things are broken on purpose; whatever happens in this function, they are put back.
-  drill:attempt("container-kill", function()
-    drill:start_observing(args.steady)
-    drill:break_primary(function(node) node:stop(FORCE_STOP) end, "start")
-    drill:wait_for_clients()
-    drill:bring_back()
-    drill:look_writes_up()
-    if args.switch_back then drill:switch_back() end
-    drill:put_back()
-  end)
-
-  return drill:judge()
-end, ...)
+  epilog = conduct.EXIT_CODES,
+}, conduct.declare, function(...) return conduct.drill(faults.load "container-kill", ...) end, ...)

@@ -28,18 +28,27 @@ function T.test_a_journal_survives_as_it_was_written()
   local open = journal.open_runs(INVENTORY)
   lu.assertEquals(#open, 1)
   lu.assertEquals(open[1].run, made.run)
-  lu.assertEquals(open[1].broken.a, "start")
+  lu.assertEquals(open[1].broken, { { id = 1, node = "a", undo = "start" } })
   lu.assertEquals(open[1].opened.table_name, made.opened.table_name)
   lu.assertStrContains(open[1]:describe(), "not put back: a (to start)")
 end
 
 function T.test_closed_runs_are_not_open()
   local made = begin()
-  made:about_to_break("a", "start")
-  made:undone "a"
-  lu.assertEquals(next(journal.open_runs(INVENTORY)[1].broken), nil)
+  made:undone(made:about_to_break("a", "start"))
+  lu.assertEquals(journal.open_runs(INVENTORY)[1].broken, {})
   made:close "put back"
   lu.assertEquals(#journal.open_runs(INVENTORY), 0)
+end
+
+function T.test_a_node_may_be_broken_twice_and_undone_once()
+  local made = begin()
+  local cut = made:about_to_break("a", "heal")
+  made:about_to_break("a", "remove_file", { path = "/x" })
+  made:undone(cut)
+  local found = journal.open_runs(INVENTORY)[1]
+  lu.assertEquals(found.broken, { { id = 2, node = "a", undo = "remove_file", with = { path = "/x" } } })
+  lu.assertEquals(found:about_to_break("b", "start").id, 3)
 end
 
 function T.test_a_formation_of_the_same_name_elsewhere_is_another()
@@ -53,8 +62,8 @@ function T.test_a_line_that_was_cut_off_does_not_spoil_the_next()
   made:about_to_break("a", "start")
   fs.append(made.folder .. "/journal", '{"what":"undo')
   local found = journal.open_runs(INVENTORY)[1]
-  lu.assertEquals(found.broken.a, "start")
-  found:undone "a"
+  lu.assertEquals(#found.broken, 1)
+  found:undone(found.broken[1])
   found:close "restored"
   lu.assertEquals(#journal.open_runs(INVENTORY), 0)
 end

@@ -6,7 +6,7 @@ local T = {}
 
 local function begun()
   local made = timeline.new()
-  made:expect("a", { nodes = {
+  made:expect("a", "a", { nodes = {
     { name = "a", reported = "primary", goal = "primary", health = 1 },
     { name = "b", reported = "secondary", goal = "secondary", health = 1 },
   } })

@@ -26,6 +26,13 @@ function finish.count(text)
   return nil, ("a whole number from 1 to 1000 is wanted, not '%s'"):format(text)
 end
 
+---@param message string
+function finish.usage(message) error.raise { kind = "usage", message = message } end
+
+--- Ends the program, from an option that only tells something.
+---@param status integer
+function finish.exit(status) error.raise { kind = "exit", message = "exit", status = status } end
+
 --- True when standard output is a terminal.
 function finish.on_terminal()
   local ok, path = pcall(fs.realpath, "/proc/self/fd/1")

@@ -14,6 +14,7 @@ local time = require "pgafrun.time"
 local audit = require "pgaf.drill.audit"
 local baseline = require "pgaf.drill.baseline"
 local connect = require "pgaf.connect"
+local fault = require "pgaf.drill.fault"
 local journal = require "pgaf.drill.journal"
 local judge = require "pgaf.drill.judge"
 local phases = require "pgaf.drill.phases"
@@ -34,7 +35,10 @@ local LAST_CHANCE_SECONDS = 60
 -- For the request to stop a node, which is never given up half-way: then nobody would know what it did.
 local FAULT_SECONDS = 120
 
+local PROMOTE_SQL = "select pgautofailover.perform_promotion($1, $2)"
+
 ---@class pgaf.DrillOptions
+---@field fault pgaf.Fault
 ---@field budget number seconds clients may be unable to write
 ---@field force boolean run although the budget is impossible
 ---@field writers integer
@@ -44,6 +48,9 @@ local FAULT_SECONDS = 120
 
 ---@class pgaf.Drill: pgaf.DrillContext
 ---@field result table what is reported; see report.lua
+---@field monitor pgaf.Node
+---@field primary pgaf.Node of before the fault
+---@field standbys pgaf.Node[] of before the fault
 local Drill = {}
 Drill.__index = Drill
 
@@ -66,13 +73,16 @@ end
 ---@param options pgaf.DrillOptions
 ---@return pgaf.Drill to be closed
 function drill.open(provider, inventory, options)
+  fault.check(options.fault, provider, inventory)
   local self = setmetatable({ provider = provider, inventory = inventory, options = options }, Drill)
   self.result = {
     formation = inventory.formation, provider = provider.kind, budget = options.budget, started = time.iso(),
-    version = program.version, roles = {},
+    version = program.version, roles = {}, fault = options.fault.name, title = options.fault.title,
+    hypothesis = options.fault.hypothesis, promotion = options.fault.promotion,
+    broken = json.as_array(), may_stop = options.fault.writes == "stop",
   }
   provider:check()
-  self.lock = provider:lock("failover drill")
+  self.lock = provider:lock("drill " .. options.fault.name)
   self.reach = connect.open(provider, inventory)
   refuse_open_run(inventory)
   return self
@@ -81,20 +91,30 @@ end
 --- Reads the formation; raises kind "unhealthy" unless it is whole.
 function Drill:read_baseline()
   self.baseline = baseline.read(self, self.options.say)
+  self.monitor = self.provider:node(self.inventory.monitor.name)
+  self.primary = self.provider:node(self.baseline.primary)
+  self.standbys = {}
+  for i, name in ipairs(self.baseline.standbys) do self.standbys[i] = self.provider:node(name) end
+  local victim = self.options.fault.victim
+  self.victim = victim and victim(self) or self.baseline.primary
   self.result.roles.before = { primary = self.baseline.primary, standbys = self.baseline.standbys }
   self.result.timers = self.baseline.timers
   self.result.synchronous_commit = self.baseline.synchronous_commit
 end
 
---- Computes what the fail-over can take with the settings of now; raises kind "impossible-budget", with the
---- arithmetic, when the budget is below the best case.
+--- Computes what a fail-over can take with the settings of now; raises kind "impossible-budget", with the arithmetic,
+--- when one is wanted and the budget is below its best case.
 function Drill:check_budget()
   local b = self.baseline
   local p = prediction.compute {
     timers = b.timers, standbys = #b.standbys, silent = self.provider.kind ~= "local",
     wal_retrieve_retry_interval = b.wal_retrieve_retry_interval, connect_timeout = connect.CONNECT_TIMEOUT,
   }
-  self.prediction, self.result.prediction = p, p
+  self.prediction = p
+  local wanted = self.options.fault
+  self.result.budget = wanted.longest_gap or self.options.budget
+  if wanted.promotion ~= "must" or wanted.planned then return end
+  self.result.prediction = p
   if self.options.budget >= p.best or self.options.force then return end
   local arithmetic = prediction.arithmetic(p)
   local reasons = { ("a budget of %g s cannot be met with the monitor's settings; nothing was touched"):format(
@@ -107,14 +127,13 @@ function Drill:check_budget()
 end
 
 --- The drill's group ends with f; what f broke is put back, out of reach of cancellation, if f did not do it itself.
----@param fault string name of the fault, for the journal
 ---@param f fun()
-function Drill:attempt(fault, f)
+function Drill:attempt(f)
   task.check()
   self.journal = task.shield(JOURNAL_SECONDS, journal.begin, self.inventory, {
-    primary = self.baseline.primary, fault = fault,
+    primary = self.baseline.primary, fault = self.options.fault.name,
   })
-  self.result.run, self.result.fault = self.journal.run, fault
+  self.result.run = self.journal.run
   local ok, problem = pcall(function()
     local group <close> = task.group { name = "drill" }
     self.group = group
@@ -168,7 +187,7 @@ function Drill:start_observing(seconds)
     local connection <close> = self.reach:primary("drill")
     self.workload:create_table(connection)
   end
-  self.timeline:expect(self.baseline.primary, self.baseline.formation)
+  self.timeline:expect(self.victim, self.baseline.primary, self.baseline.formation)
   watch.start(self.group, function() return self.reach:monitor("drill watch") end, self.inventory.formation_id,
     self.timeline:sink())
   self:follow_provider()
@@ -180,7 +199,7 @@ end
 
 -- Well before the fault: what watches must have begun to watch. That it could not is no reason to end the drill.
 function Drill:watch_victim_die()
-  local victim = self.baseline.primary
+  local victim = self.victim
   local opened, wait_dead = pcall(function() return self.provider:node(victim):watch_death() end)
   task.check()
   if not opened then return self.timeline:note("provider", tostring(wait_dead), victim) end
@@ -189,6 +208,9 @@ function Drill:watch_victim_die()
     task.check()
     if not ok then
       self.timeline:note("provider", tostring(at), victim)
+    elseif self.timeline:at "noticed" then
+      -- a fault that is not its death: it ended later, because it had to give way
+      self.timeline:note("node", "its server ended", victim, at)
     elseif self.timeline:at "fault_sent" then
       self.timeline:mark("dead", victim, at)
     end
@@ -207,27 +229,116 @@ function Drill:follow_provider()
   end)
 end
 
---- Breaks the primary with `stop`, having written down that `undo` puts it back. The clock starts before the request.
----@param stop fun(node: pgaf.Node)
----@param undo "start"|"thaw"
-function Drill:break_primary(stop, undo)
-  local victim = self.baseline.primary
-  local node = self.provider:node(victim)
-  self.victim_host = node.hostname
-  for _, name in ipairs(self.baseline.standbys) do
-    sentinel.start(self.group, self.reach, name, self.workload, self.timeline)
+-- Before the first fault: those who may take over are looked at closely, and what clients feel is counted from here.
+local function begin_fault(self)
+  self.victim_host = self.primary.hostname
+  if self.options.fault.promotion ~= "never" then
+    for _, node in ipairs(self.standbys) do
+      sentinel.start(self.group, self.reach, node.name, self.workload, self.timeline)
+    end
+    self.workload:expect_failover(self.victim_host)
   end
-  self.workload:expect_failover(self.victim_host)
-  self.journal:about_to_break(victim, undo)
-  self.result.victim, self.result.fault_at = victim, time.iso()
-  self.timeline:mark("fault_sent", victim)
-  task.shield(FAULT_SECONDS, stop, node)
-  self.timeline:mark("fault_done", victim)
+  self.result.victim, self.result.fault_at = self.victim, time.iso()
+end
+
+--- Breaks something, having written down how it is put back. The first time starts the clock, before f is called.
+---@param node pgaf.Node
+---@param undo_name string of pgaf.drill.undo
+---@param with? table what that undo needs to know, plain values
+---@param f fun(node: pgaf.Node)
+---@return pgaf.Breakage
+function Drill:breaks(node, undo_name, with, f)
+  local first = not self.timeline:at "fault_sent"
+  if first then begin_fault(self) end
+  local breakage = self.journal:about_to_break(node.name, undo_name, with)
+  if first then self.timeline:mark("fault_sent", node.name)
+  else self.timeline:note("drill", "the next fault", node.name) end
+  task.shield(FAULT_SECONDS, f, node)
+  if first then self.timeline:mark("fault_done", node.name)
+  else self.timeline:note("drill", "it is done", node.name) end
+  return breakage
+end
+
+--- Puts one of them back before the others.
+---@param breakage pgaf.Breakage
+function Drill:mends(breakage)
+  self.timeline:note("drill", "putting it back", breakage.node)
+  put_back.undo(self, { breakage }, { on_trouble = self:troubles() })
+  self.journal:undone(breakage)
+end
+
+--- Lets the formation be for a while, and the clients write.
+---@param seconds number
+function Drill:observe(seconds) task.sleep(seconds) end
+
+--- What the fault's file expects did not come to be: the drill fails, and says so.
+---@param expectation string "no node is promoted while the monitor is away"
+function Drill:broken(expectation)
+  self.timeline:note("drill", "NOT AS EXPECTED: " .. expectation)
+  table.insert(self.result.broken, expectation)
+end
+
+--- Is this node's server a standby, as it says itself?
+---@param node pgaf.Node
+---@return boolean
+function Drill:is_in_recovery(node)
+  local connection <close> = self.reach:node(node.name, "drill")
+  return connection:query("select pg_is_in_recovery() as standby").rows[1].standby
+end
+
+--- The primary as the monitor has it now.
+---@return pgaf.Node
+function Drill:current_primary()
+  local connection <close> = self.reach:monitor("drill")
+  return self.provider:node(state.primary(state.read(connection, self.inventory.formation_id)).name)
+end
+
+--- Waits until the formation is whole, in the middle of a fault.
+function Drill:wait_whole()
+  put_back.wait_whole(self, {}, { timeout = self.options.repair_timeout, on_trouble = self:troubles() })
+end
+
+--- Has the monitor chosen another primary since the fault?
+---@return boolean
+function Drill:was_promoted() return self.timeline:at "assigned" ~= nil end
+
+--- Asks the monitor for a planned change of the primary.
+---@param name string
+function Drill:promote(name)
+  local connection <close> = self.reach:monitor("drill switchover")
+  connection:query(PROMOTE_SQL, { self.inventory.formation_id, name }, { timeout = 60, mutates = true })
+end
+
+-- Where no fail-over is waited for: what the slowest client felt, also when it still waits.
+function Drill:measure_outage()
+  local sent, now = self.timeline:at "fault_sent", time.now()
+  for _, writer in ipairs(self.workload.writers) do
+    local gap = self.workload.ledger:longest_silence(writer, sent, now, true)
+    if not self.result.gap or gap.seconds > self.result.gap.seconds then
+      self.result.gap, self.result.slowest_client = gap, writer
+    end
+  end
+  self.result.waited = now - sent
+end
+
+function Drill:troubles()
+  return function(name, text) self.options.say(name .. ": " .. text) end
+end
+
+--- Does what the fault's file says, and waits for what it expects.
+function Drill:run_fault()
+  local fault_of = self.options.fault
+  fault_of.run(self)
+  if fault_of.promotion == "must" and not self.result.gap then return self:wait_for_clients() end
+  local seconds = fault_of.observe or 0
+  if type(seconds) == "function" then seconds = seconds(self) end
+  self:observe(seconds)
 end
 
 --- Waits until every client has had a write acknowledged by another node.
-function Drill:wait_for_clients()
-  local limit = math.max(self.options.budget, self.prediction.worst) + HOPELESS_SECONDS
+---@param more? number seconds beyond what a fail-over may take
+function Drill:wait_for_clients(more)
+  local limit = math.max(self.options.budget, self.prediction.worst) + HOPELESS_SECONDS + (more or 0)
   local sent = self.timeline:at("fault_sent")
   local back = self.workload:wait_back(limit)
   self.result.waited = time.now() - sent
@@ -240,22 +351,37 @@ function Drill:wait_for_clients()
   end
 end
 
---- Starts the victim again, and waits until the formation is whole and replication synchronous.
+--- Puts back what is broken, and waits until the formation is whole and replication synchronous.
 function Drill:bring_back()
-  local victim, say = self.baseline.primary, self.options.say
-  local on_trouble = function(name, text) say(name .. ": " .. text) end
+  local on_trouble = self:troubles()
   local began = time.now()
-  self.timeline:mark("start_sent", victim)
-  put_back.node(self.provider:node(victim))
-  self.timeline:mark("started", victim)
-  local formation, since = put_back.wait_whole(self, { victim }, {
+  local broken = table.move(self.journal.broken, 1, #self.journal.broken, 1, {})
+  self.timeline:mark("start_sent", self.victim)
+  local names = put_back.undo(self, broken, { on_trouble = on_trouble })
+  self.timeline:mark("started", self.victim)
+  local formation, since = put_back.wait_whole(self, names, {
     timeout = self.options.repair_timeout - (time.now() - began), on_trouble = on_trouble,
     on_read = function(read) self.timeline:look(read) end,
   })
   self.timeline:mark("whole", nil, since)
-  self.journal:undone(victim)
+  for _, breakage in ipairs(broken) do self.journal:undone(breakage) end
   self:keep_roles(formation)
   self.result.roles.failed_over = self.result.roles.after
+  if self.options.fault.promotion ~= "must" then self:wait_for_a_write() end
+end
+
+-- The end of the last standstill is seen too.
+function Drill:wait_for_a_write()
+  local after = time.now()
+  for _ = 1, LAST_CHANCE_SECONDS * 10 do
+    local settled = 0
+    for _, writer in ipairs(self.workload.writers) do
+      if self.workload.ledger:acknowledged_since(writer, after) then settled = settled + 1 end
+    end
+    if settled == #self.workload.writers then break end
+    task.sleep(0.1)
+  end
+  self:measure_outage()
 end
 
 function Drill:keep_roles(formation)
@@ -280,7 +406,6 @@ function Drill:audit()
   if ok then self.result.audit = found else self.result.audit_problem = tostring(found) end
 end
 
-local PROMOTE_SQL = "select pgautofailover.perform_promotion($1, $2)"
 local DEADLOCK_DETECTED = "40P01"
 
 --- Gives the primary's role back to the node that had it.
@@ -322,11 +447,12 @@ local function measure(self)
   local function since_fault(mark) return marks[mark] and marks[mark].at - sent end
   r.seconds = { promoted = since_fault("promoted"), writable = since_fault("writable"),
     monitor = since_fault("presumed_gone"), first_ack = since_fault("first_ack"), whole = since_fault("whole") }
+  r.promoted = marks.assigned ~= nil
   local open, close = marks.presumed_gone or marks.writable, marks.synchronous
   if open and close then
     r.async = { seconds = close.at - open.at, acknowledged = book:acknowledged_between(open.at, close.at) }
   end
-  if r.gap then
+  if r.gap and self.options.fault.promotion == "must" then
     for _, writer in ipairs(self.workload.writers) do
       local silence = book:longest_silence(writer, r.gap.to, math.huge)
       if silence and (not r.later_silence or silence.seconds > r.later_silence.seconds) then

@@ -20,11 +20,17 @@ local journal = {}
 ---@field run string
 ---@field folder string
 ---@field opened table the first line: formation, table, user, host, pid, at
----@field broken table<string, string> node -> how it is undone, as long as it was not
+---@field broken pgaf.Breakage[] what was or is about to be broken and was not put back, in order
 ---@field closed boolean
 ---@field torn boolean the last line was cut off
 local Journal = {}
 Journal.__index = Journal
+
+---@class pgaf.Breakage
+---@field id integer in this run
+---@field node string
+---@field undo string its name in pgaf.drill.undo
+---@field with table<string, any>? what that needs to know
 
 local function state_folder()
   local state, home = process.getenv("XDG_STATE_HOME"), process.getenv("HOME")
@@ -60,7 +66,8 @@ end
 ---@return pgaf.Journal
 function journal.begin(inventory, fields)
   local run = ("%s-%s"):format(time.iso():gsub("[-:]", ""):gsub("%.%d+Z$", "Z"), crypto.random_hex(2))
-  local self = setmetatable({ run = run, folder = journal.folder(inventory) .. "/" .. run, broken = {} }, Journal)
+  local self = setmetatable({ run = run, folder = journal.folder(inventory) .. "/" .. run, broken = {}, count = 0 },
+    Journal)
   local me = process.self()
   fs.mkdir(self.folder)
   self.opened = {
@@ -72,18 +79,29 @@ function journal.begin(inventory, fields)
   return self
 end
 
---- To be called before the fault. `undo` is the provider's word for putting it back: "start" or "thaw".
+--- To be called before something is broken.
 ---@param node string
----@param undo "start"|"thaw"
-function Journal:about_to_break(node, undo)
-  self.broken[node] = undo
-  write(self, { what = "breaking", node = node, undo = undo })
+---@param undo string how it is put back: a name of pgaf.drill.undo
+---@param with? table<string, any> plain values
+---@return pgaf.Breakage
+function Journal:about_to_break(node, undo, with)
+  self.count = self.count + 1
+  local breakage = { id = self.count, node = node, undo = undo, with = with }
+  table.insert(self.broken, breakage)
+  write(self, { what = "breaking", id = breakage.id, node = node, undo = undo, with = with })
+  return breakage
 end
 
----@param node string
-function Journal:undone(node)
-  write(self, { what = "undone", node = node })
-  self.broken[node] = nil
+local function forget(self, id)
+  for i, breakage in ipairs(self.broken) do
+    if breakage.id == id then return table.remove(self.broken, i) end
+  end
+end
+
+---@param breakage pgaf.Breakage
+function Journal:undone(breakage)
+  write(self, { what = "undone", id = breakage.id })
+  forget(self, breakage.id)
 end
 
 --- Nothing is left to put back.
@@ -101,9 +119,10 @@ local function read_line(self, text)
   if line.what == "opened" then
     self.opened = line
   elseif line.what == "breaking" then
-    self.broken[line.node] = line.undo
+    table.insert(self.broken, { id = line.id, node = line.node, undo = line.undo, with = line.with })
+    self.count = math.max(self.count, line.id)
   elseif line.what == "undone" then
-    self.broken[line.node] = nil
+    forget(self, line.id)
   elseif line.what == "closed" then
     self.closed = true
   end
@@ -115,7 +134,9 @@ end
 function journal.load(folder)
   local path = folder .. "/journal"
   if not fs.stat(path) then return nil end
-  local self = setmetatable({ run = folder:match("[^/]+$"), folder = folder, broken = {}, closed = false }, Journal)
+  local self = setmetatable({
+    run = folder:match("[^/]+$"), folder = folder, broken = {}, count = 0, closed = false,
+  }, Journal)
   local text = fs.read(path)
   for line in text:gmatch("[^\n]+") do read_line(self, line) end
   self.torn = text:sub(-1) ~= "\n"
@@ -138,8 +159,7 @@ end
 ---@return string
 function Journal:describe()
   local broken = {}
-  for node, undo in pairs(self.broken) do broken[#broken + 1] = ("%s (to %s)"):format(node, undo) end
-  table.sort(broken)
+  for i, breakage in ipairs(self.broken) do broken[i] = ("%s (to %s)"):format(breakage.node, breakage.undo) end
   return ("run %s of %s@%s, begun %s; %s"):format(self.run, self.opened.user, self.opened.host, self.opened.at,
     #broken > 0 and "not put back: " .. table.concat(broken, ", ") or "nothing of it is broken, its table is left")
 end

@@ -30,8 +30,18 @@ local function first_ids(ids)
   return #ids > 10 and shown .. ", ..." or shown
 end
 
+-- What the fault's file expects beside speed.
+local function hypothesis_findings(r, reasons)
+  local broken = r.broken or {}
+  for _, expectation in ipairs(broken) do reasons[#reasons + 1] = "not as expected: " .. expectation end
+  if r.promotion ~= "never" or not r.promoted then return #broken > 0 end
+  reasons[#reasons + 1] = "another node was promoted, which this fault must not lead to"
+  return true
+end
+
 local function speed_findings(r, reasons)
   local slow = false
+  if r.may_stop then return false end
   if not r.gap then
     slow = true
     reasons[#reasons + 1] = ("no client could write again within %.0f s"):format(r.waited)
@@ -84,6 +94,10 @@ end
 
 ---@class pgaf.Findings
 ---@field budget number seconds
+---@field promotion? "must"|"never"|"may" what the fault's file expects
+---@field promoted? boolean
+---@field broken? string[] expectations that the fault's own steps found broken
+---@field may_stop? boolean clients may be without service until all is put back
 ---@field waited number how long a write was waited for
 ---@field gap pgaf.Gap? what the client that felt it longest saw
 ---@field later_silence pgaf.Gap? the longest standstill after that
@@ -126,6 +140,7 @@ function judge.drill(r)
   local untrue = untrue_findings(r, reasons)
   -- A drill that could not go on may have ended before any client could be back.
   local slow = (r.gap or not r.failure) and speed_findings(r, reasons)
+  slow = hypothesis_findings(r, reasons) or slow
   return verdict(decide(r, lost, untrue or slow), reasons)
 end
 

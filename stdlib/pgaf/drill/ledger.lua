@@ -112,23 +112,41 @@ function Ledger:gap(writer, since, old_host)
   end
 end
 
---- The longest time between two acknowledged writes of a writer, both in a span.
+--- The longest time between two acknowledged writes of a writer, both in a span. With `open`, also from the last one
+--- before the span, and up to its end: who still waits at its end has waited so long, at least.
 ---@param writer string
 ---@param from number
 ---@param to number
+---@param open? boolean
 ---@return pgaf.Gap?
-function Ledger:longest_silence(writer, from, to)
+function Ledger:longest_silence(writer, from, to, open)
   local longest, last
   for id = 1, self.count do
     local at = self.settled[id]
-    if self.writer[id] == writer and self.fate[id] == "acknowledged" and at >= from and at <= to then
-      if last and (not longest or at - self.settled[last] > longest.seconds) then
+    if self.writer[id] == writer and self.fate[id] == "acknowledged" and at <= to then
+      if at >= from and last and (not longest or at - self.settled[last] > longest.seconds) then
         longest = gap_between(self, last, id)
       end
-      last = id
+      if at >= from or open then last = id end
     end
   end
-  return longest
+  local waits = open and to - (last and self.settled[last] or from) or 0
+  if not open or longest and longest.seconds >= waits then return longest end
+  return {
+    from = last and self.settled[last] or from, to = to, seconds = waits, from_host = self.host[last], open = true,
+  }
+end
+
+--- Has a write of this writer, sent after a time, been acknowledged?
+---@param writer string
+---@param after number
+---@return boolean
+function Ledger:acknowledged_since(writer, after)
+  for id = self.count, 1, -1 do
+    if self.sent[id] < after then return false end
+    if self.writer[id] == writer and self.fate[id] == "acknowledged" then return true end
+  end
+  return false
 end
 
 --- Latencies of the acknowledged writes that were sent in a span, sorted.

@@ -6,10 +6,9 @@ local error = require "pgafrun.error"
 local pg = require "pgafrun.pg"
 local task = require "pgafrun.task"
 local state = require "pgaf.autofailover.state"
+local undo = require "pgaf.drill.undo"
 local workload = require "pgaf.drill.workload"
 
--- After a node runs, its service manager gets this long to start pg_autoctl by itself.
-local SERVICE_SECONDS = 10
 local RETRY_SECONDS = 1
 local LONGEST_RETRY_SECONDS = 15
 -- A state that does not move for so long, on a node that reports, is stuck: a restart of its pg_autoctl heals it.
@@ -22,48 +21,39 @@ local put_back = {}
 ---@field reach pgaf.Reach
 ---@field inventory table
 
-local function start_service(node)
-  local service = node:service()
-  for _ = 1, SERVICE_SECONDS * 2 do
-    if service:status() == "running" then return end
-    task.sleep(0.5)
-  end
-  service:start()
-end
-
---- Makes one node run again, whatever it is now.
----@param node pgaf.Node
-function put_back.node(node)
-  local status = node:status()
-  if status == "absent" or status == "foreign" then
-    error.raise {
-      kind = "missing", operation = "put back " .. node.name,
-      message = ("%s is %s: there is nothing to start"):format(
-        node.name, status == "absent" and "gone" or "not a node of this formation any more"),
-      hint = "pgafrun scripts/postgres_ha.lua makes a node again",
-    }
-  end
-  if status == "frozen" then node:thaw() else node:start() end
-  start_service(node)
-end
-
 local function first_line(problem) return (tostring(problem):match "^[^\n]*") end
 
 -- The provider's own troubles pass (a daemon that restarts, a connection that broke): tried until the deadline, at
 -- longer and longer intervals. What was the matter last is what is told then.
-local function insist(node, last, on_trouble)
+local function insist(context, breakage, last, on_trouble)
   local pause = RETRY_SECONDS
   while true do
-    local ok, problem = pcall(put_back.node, node)
+    local ok, problem = pcall(undo, breakage, context.provider:node(breakage.node))
     if ok then break end
     last.problem = problem
     task.check()
-    if not error.is(problem) or error.is(problem, "missing") then throw(problem, 0) end
-    on_trouble(node.name, first_line(problem))
+    if not error.is(problem) or error.is(problem, "missing") or error.is(problem, "usage") then throw(problem, 0) end
+    on_trouble(breakage.node, first_line(problem))
     task.sleep(pause)
     pause = math.min(pause * 2, LONGEST_RETRY_SECONDS)
   end
   last.problem = nil
+end
+
+--- Undoes these, the last first; nodes that were broken twice need both.
+---@param context pgaf.DrillContext
+---@param broken pgaf.Breakage[]
+---@param options { on_trouble: fun(node: string, text: string), last?: table }
+---@return string[] names of the nodes
+function put_back.undo(context, broken, options)
+  local names, seen = {}, {}
+  for i = #broken, 1, -1 do
+    insist(context, broken[i], options.last or {}, options.on_trouble)
+    if not seen[broken[i].node] then names[#names + 1] = broken[i].node end
+    seen[broken[i].node] = true
+  end
+  table.sort(names)
+  return names
 end
 
 -- Restarts pg_autoctl, once, on a node whose reported state has not followed its goal for long although it reports.
@@ -94,7 +84,7 @@ local function keep_running(context, names, on_trouble)
       local node = context.provider:node(name)
       if node:status() ~= "running" then
         on_trouble(name, "stopped again: starting it once more")
-        put_back.node(node)
+        undo.start(node)
       end
     end
   end
@@ -128,15 +118,13 @@ function put_back.drop_table(context, journal)
 end
 
 local function run(context, journal, options, last)
-  local names = {}
-  for name in pairs(journal.broken) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do insist(context.provider:node(name), last, options.on_trouble) end
+  local broken = table.move(journal.broken, 1, #journal.broken, 1, {})
+  local names = put_back.undo(context, broken, { on_trouble = options.on_trouble, last = last })
   local formation = put_back.wait_whole(context, names, {
     -- So that its own message, with the reasons, comes before the deadline of all.
     timeout = math.max(1, task.remaining() - 1), on_trouble = options.on_trouble,
   })
-  for _, name in ipairs(names) do journal:undone(name) end
+  for _, breakage in ipairs(broken) do journal:undone(breakage) end
   if options.before_drop then options.before_drop() end
   put_back.drop_table(context, journal)
   journal:close(options.outcome)

@@ -22,9 +22,12 @@ end
 local function speed_lines(r, lines)
   local s = r.seconds or {}
   local function seconds(value) return value and ("%.2f s"):format(value) or "never" end
-  if r.seconds and not r.interrupted then
-    lines[#lines + 1] = ("since the fault   promoted %s, writable %s, clients back %s, whole %s"):format(
-      seconds(s.promoted), seconds(s.writable), seconds(s.first_ack), seconds(s.whole))
+  if r.seconds and not r.interrupted and r.promotion and r.promotion ~= "must" and not r.promoted then
+    lines[#lines + 1] = ("since the fault   nobody was promoted; whole %s"):format(seconds(s.whole))
+  elseif r.seconds and not r.interrupted then
+    local back = (s.first_ack or r.promotion == "must") and ("clients back %s, "):format(seconds(s.first_ack)) or ""
+    lines[#lines + 1] = ("since the fault   promoted %s, writable %s, %swhole %s"):format(
+      seconds(s.promoted), seconds(s.writable), back, seconds(s.whole))
   end
   if r.prediction and r.gap then
     local inside = r.gap.seconds >= r.prediction.best - 0.5 and r.gap.seconds <= r.prediction.worst
@@ -34,7 +37,7 @@ local function speed_lines(r, lines)
 end
 
 local function phase_lines(r, paint, lines)
-  if not r.phases or #r.phases == 0 then return end
+  if not r.phases or #r.phases == 0 or r.promotion and r.promotion ~= "must" and not r.promoted then return end
   lines[#lines + 1] = ""
   local outage_ended = false
   for _, phase in ipairs(r.phases) do

@@ -77,9 +77,10 @@ end
 
 --- From here on states are read as consequences of a fault on this node.
 ---@param victim string
+---@param primary string of before the fault
 ---@param baseline pgaf.FormationState
-function Timeline:expect(victim, baseline)
-  self.victim = victim
+function Timeline:expect(victim, primary, baseline)
+  self.victim, self.primary = victim, primary
   for _, node in ipairs(baseline.nodes) do
     local now = { reported = node.reported, goal = node.goal }
     self.known[node.name], self.initial[node.name] = now, now
@@ -109,8 +110,9 @@ local function read_consequences(self, at, node, now, before)
   local moved = not before or before.goal ~= now.goal
   if moved then sign(self, "noticed", nil, at) end
   if node ~= self.victim then
-    if moved and CHOSEN[now.goal] then sign(self, "assigned", node, at) end
-    if WRITABLE[now.goal] then sign(self, "presumed_gone", node, at) end
+    -- a primary whose standby is lost is in wait_primary too
+    if node ~= self.primary and moved and CHOSEN[now.goal] then sign(self, "assigned", node, at) end
+    if node ~= self.primary and WRITABLE[now.goal] then sign(self, "presumed_gone", node, at) end
     -- With another standby left, that does not wait for the victim.
     if now.reported == "primary" and now.goal == "primary" then sign(self, "synchronous", node, at) end
   elseif start and at > start.at and now.reported == "secondary" and now.goal == "secondary" then

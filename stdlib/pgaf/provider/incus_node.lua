@@ -327,7 +327,8 @@ function Node:thaw()
 end
 
 ---Cuts the node off from other nodes, silently and both ways, until heal or the next boot.
----@param options? { from?: string[] } names of nodes; default: all others of the inventory
+---@param options? { from?: string[], gateway?: boolean } names of nodes; default: all others of the inventory.
+---gateway: also from what lies behind the default gateway, and from the host itself
 function Node:cut(options)
   own_status(self, "cut")
   local provider, names = self.provider, options and options.from
@@ -339,7 +340,7 @@ function Node:cut(options)
   end
   local addresses = {}
   for i, name in ipairs(names) do addresses[i] = provider:node(name):address() end
-  partition.cut(self, addresses)
+  partition.cut(self, addresses, options and options.gateway)
 end
 
 ---Takes every cut back.

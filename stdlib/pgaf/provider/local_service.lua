@@ -39,6 +39,10 @@ function Service:status()
   return "stopped"
 end
 
+-- What a killed pg_autoctl leaves: its children live on and work on, and would fight those of the next one for the same
+-- server. systemd ends what is left of a service before it starts it again.
+local OURS = { pg_autoctl = true, postgres = true }
+
 -- pg_autoctl takes a zombie for a living instance, and a stale postmaster.pid for a running server.
 local function clear_leftovers(node)
   local paths = node:paths()
@@ -56,6 +60,7 @@ function Service:start()
   if self:pid() then return end
   local node = self.node
   local paths = node:paths()
+  tree.kill(node.base, OURS)
   clear_leftovers(node)
   local child = process.daemon {
     "pg_autoctl", "run", "--pgdata", paths.pgdata,

@@ -13,6 +13,9 @@ local partition = {}
 local NOBODY = "00:00:5e:00:53:01"
 
 local CUT = [[
+if [ -n "$gateway" ]; then
+  set -- "$@" $(ip -4 route show default dev "$nic" | sed -n 's/.* via \([0-9.]*\).*/\1/p')
+fi
 for address; do
   ip neigh replace "$address" lladdr "$nobody" dev "$nic" nud permanent || exit
 done
@@ -25,7 +28,7 @@ cut=$(ip neigh show dev "$nic" nud permanent | sed -n "s/^\([^ ]*\) lladdr $nobo
 for address in $cut; do ip neigh del "$address" dev "$nic" || exit; done
 echo "$cut"]]
 
-local function run(node, script, words)
+local function run(node, script, words, gateway)
   if node:run("command -v ip", { check = false }).code ~= 0 then
     error.raise {
       kind = "missing", operation = "partition of " .. node.name, message = node.name .. " has no program `ip`",
@@ -33,16 +36,18 @@ local function run(node, script, words)
     }
   end
   local text = words and ("set -- %s\n%s"):format(words, script) or script
-  return node:run(text, { env = { nic = node.provider.settings.nic, nobody = NOBODY } }).stdout
+  local env = { nic = node.provider.settings.nic, nobody = NOBODY, gateway = gateway and "yes" or "" }
+  return node:run(text, { env = env }).stdout
 end
 
 ---Cuts the node off from these addresses.
 ---@param node pgaf.incus.Node
 ---@param addresses string[] IPv4
-function partition.cut(node, addresses)
+---@param gateway? boolean and off the default gateway
+function partition.cut(node, addresses, gateway)
   local words = {}
   for i, address in ipairs(addresses) do words[i] = shell.quote(address) end
-  run(node, CUT, table.concat(words, " "))
+  run(node, CUT, table.concat(words, " "), gateway)
 end
 
 ---Takes every cut back.

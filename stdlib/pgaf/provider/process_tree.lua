@@ -56,17 +56,30 @@ function tree.pids(folder)
   return found
 end
 
+---@param pid integer
+---@return string? name of its program, cut to 15 characters
+function tree.program(pid) return first_line(("/proc/%d/comm"):format(pid)) end
+
 ---@param folder string
 ---@param signal string
 function tree.signal(folder, signal)
   for _, pid in ipairs(tree.pids(folder)) do process.kill(pid, signal) end
 end
 
+local function of_programs(pids, programs)
+  local found = {}
+  for _, pid in ipairs(pids) do
+    if not programs or programs[tree.program(pid)] then found[#found + 1] = pid end
+  end
+  return found
+end
+
 --- Kills all, looks again until nothing is left: a process may have forked in between.
 ---@param folder string
-function tree.kill(folder)
+---@param programs? table<string, boolean> only these
+function tree.kill(folder, programs)
   for _ = 1, 50 do
-    local pids = tree.pids(folder)
+    local pids = of_programs(tree.pids(folder), programs)
     if #pids == 0 then return end
     for _, pid in ipairs(pids) do process.kill(pid, "KILL") end
     for _ = 1, 40 do

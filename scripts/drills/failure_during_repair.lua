@@ -1,0 +1,19 @@
+-- The primary is killed, a standby takes over; and while the first victim is on its way back, the new primary is killed
+-- as well.
+
+return {
+  title = "the new primary is killed during the repair",
+  hypothesis = "The third node, or the first victim once it has caught up, takes over. Nothing that was " ..
+    "acknowledged is lost.",
+  promotion = "must",
+  writes = "stop",
+  nodes = 3,
+
+  run = function(drill)
+    local first = drill:breaks(drill.primary, "start", nil, function(node) node:stop { force = true } end)
+    drill:wait_for_clients()
+    drill:mends(first)
+    drill:breaks(drill:current_primary(), "start", nil, function(node) node:stop { force = true } end)
+    drill:observe(drill.prediction.worst)
+  end,
+}

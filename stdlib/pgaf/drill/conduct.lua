@@ -1,0 +1,72 @@
+-- The course of every drill, from the arguments that all of them take to the verdict.
+
+local drills = require "pgaf.drill"
+local finish = require "pgaf.drill.finish"
+local providers = require "pgaf.provider"
+
+local conduct = {}
+
+conduct.EXIT_CODES = [[
+Exit codes:
+  0    passed
+  1    the formation was not whole, or an earlier drill was not put back: nothing was touched
+  2    clients could not write for longer than --rto, or what the fault's file expects did not come to be; or the
+       budget is impossible
+  3    a tool, a permission or a connection that the drill needs is missing, or the provider cannot do this fault
+  4    acknowledged writes were lost
+  5    the formation could not be put back: see scripts/restore.lua
+  64   usage, or a mistake in the inventory
+  130  interrupted, and everything is back]]
+
+---Declares what every drill takes.
+---@param parser table argparse's
+function conduct.declare(parser)
+  parser:option("--rto", "Seconds that clients may be unable to write."):default("60"):convert(finish.positive)
+    :argname "SECONDS"
+  parser:flag("--switch-back", "At the end, give the primary's role back to the node that had it.")
+  parser:option("--json", "Write the result to this file."):argname "FILE"
+  parser:flag("--force", "Run although the budget cannot be met with the monitor's settings.")
+  parser:option("--writers", "Clients that write."):default("1"):convert(finish.count):argname "N"
+  parser:option("--interval", "Milliseconds between two writes of a client."):default("10")
+    :convert(finish.positive):argname "MS"
+  parser:option("--steady", "Seconds of undisturbed writing before the fault."):default("2")
+    :convert(finish.positive):argname "SECONDS"
+  parser:option("--repair-timeout", "Seconds for the victim to come back and the formation to be whole.")
+    :default("300"):convert(finish.positive):argname "SECONDS"
+  parser:option("--i-know-this-is", "The formation's name, typed out: needed on one that is marked production.")
+    :argname "FORMATION"
+end
+
+---One drill: everything that can be refused is refused first; what is broken is put back, whatever happens.
+---@param fault pgaf.Fault
+---@param args table as declared above
+---@param inventory pgaf.Inventory
+---@param say fun(text: string)
+---@param report fun(result: table)
+---@return pgaf.Verdict
+function conduct.drill(fault, args, inventory, say, report)
+  finish.confirm_production(inventory, args.i_know_this_is)
+  local provider = providers.open(inventory)
+  local drill <close> = drills.open(provider, inventory, {
+    fault = fault, budget = args.rto, force = args.force, writers = args.writers, interval = args.interval / 1000,
+    repair_timeout = args.repair_timeout, say = say,
+  })
+  report(drill.result)
+
+  drill:read_baseline()
+  drill:check_budget()
+
+  -- From here on things are broken on purpose; whatever happens in this function, they are put back.
+  drill:attempt(function()
+    drill:start_observing(args.steady)
+    drill:run_fault()
+    drill:bring_back()
+    drill:look_writes_up()
+    if args.switch_back then drill:switch_back() end
+    drill:put_back()
+  end)
+
+  return drill:judge()
+end
+
+return conduct
