@@ -27,8 +27,8 @@ local ELECTION_BEST, ELECTION_WORST = 0.5, 4.0
 ---@field worst number
 ---@field terms pgaf.PredictionTerm[]
 
--- The rounds of health checks start late by this much, when attempts of the round before lasted long.
-local ROUND_SECONDS = 1.5
+-- The rounds of health checks start late by this part of a time-out, when attempts of the round before lasted long.
+local ROUND_DELAY = 0.3
 
 local function show(name, seconds) return ("%s = %g s"):format(name, seconds) end
 
@@ -39,7 +39,7 @@ local function health_check(timers, silent)
   local pauses = timers.health_check_max_retries * timers.health_check_retry_delay
   -- A container that is gone may still be answered for (host unreachable): the best case is a quick refusal.
   local worst = timers.health_check_period + pauses
-  if silent then worst = worst + attempts * timers.health_check_timeout + ROUND_SECONDS end
+  if silent then worst = worst + (attempts + ROUND_DELAY) * timers.health_check_timeout end
   return pauses, worst
 end
 
