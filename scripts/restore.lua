@@ -54,7 +54,8 @@ if not args then return judge.USAGE end
 
 local code = judge.PASSED
 local ok, problem = pcall(function()
-  local provider <close> = providers.open(inventory)
+  local background <close> = task.group { name = "provider" }
+  local provider <close> = providers.open(inventory, background)
   provider:check()
   local _ <close> = provider:lock("restore")
   local reach <close> = connect.open(provider, inventory)

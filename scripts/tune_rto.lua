@@ -8,17 +8,13 @@ local cli = require "pgaf.cli"
 local connect = require "pgaf.connect"
 local error = require "pgafrun.error"
 local json = require "pgafrun.json"
+local finish = require "pgaf.drill.finish"
 local prediction = require "pgaf.drill.prediction"
+local program = require "pgafrun.program"
 local providers = require "pgaf.provider"
 local state = require "pgaf.autofailover.state"
 local task = require "pgafrun.task"
 local tuning = require "pgaf.drill.tuning"
-
-local function positive(text)
-  local value = tonumber(text)
-  if value and value > 0 and value < math.huge then return value end
-  return nil, ("a number above zero is wanted, not '%s'"):format(text)
-end
 
 local args, inventory = cli.parse({
   name = "tune_rto",
@@ -30,7 +26,7 @@ Exit codes:
   2    no safe timers keep the target; or the drill that should prove them failed
   64   usage, or a mistake in the inventory]],
 }, function(parser)
-  parser:option("--target", "Seconds that clients may be unable to write."):convert(positive):argname "SECONDS"
+  parser:option("--target", "Seconds that clients may be unable to write."):convert(finish.positive):argname "SECONDS"
   parser:flag("--apply", "Run postgres_ha.lua with the proposed timers.")
   parser:flag("--prove", "Then kill the primary's container, with the target as budget.")
   parser:flag("--json", "The proposal as one JSON object.")
@@ -100,13 +96,14 @@ else
   show_table()
 end
 
+-- The scripts beside this one, in this process: their checks, reports and exit codes are theirs.
 local function run(script, ...)
-  local chunk = assert(loadfile(script))
-  return chunk(...)
+  local folder = program.script:match "^(.*/)" or ""
+  return assert(loadfile(folder .. script))(...)
 end
 
 if not args.apply then return 0 end
-local extra = { "scripts/postgres_ha.lua" }
+local extra = { "postgres_ha.lua" }
 for _, name in ipairs(tuning.NAMES) do
   extra[#extra + 1] = "-e"
   extra[#extra + 1] = ("timers.%s=%d"):format(name, proposal.timers[name])
@@ -114,4 +111,4 @@ end
 if run(table.unpack(extra)) ~= 0 then return 1 end
 print "applied. They hold until postgres_ha.lua is run with another inventory: put them into yours."
 if not args.prove then return 0 end
-return run("scripts/failover_drill.lua", "--rto", tostring(args.target)) == 0 and 0 or 2
+return run("failover_drill.lua", "--rto", tostring(args.target)) == 0 and 0 or 2

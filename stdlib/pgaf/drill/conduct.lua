@@ -3,6 +3,7 @@
 local drills = require "pgaf.drill"
 local finish = require "pgaf.drill.finish"
 local providers = require "pgaf.provider"
+local task = require "pgafrun.task"
 
 local conduct = {}
 
@@ -46,7 +47,8 @@ end
 ---@return pgaf.Verdict
 function conduct.drill(fault, args, inventory, say, report)
   finish.confirm_production(inventory, args.i_know_this_is)
-  local provider = providers.open(inventory)
+  local background <close> = task.group { name = "provider" }
+  local provider = providers.open(inventory, background)
   local drill <close> = drills.open(provider, inventory, {
     fault = fault, budget = args.rto, force = args.force, writers = args.writers, interval = args.interval / 1000,
     repair_timeout = args.repair_timeout, say = say,

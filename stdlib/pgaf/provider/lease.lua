@@ -21,6 +21,8 @@ local LEASE_SECONDS = 60
 local RENEW_SECONDS = 15
 -- Without a task group nobody renews it.
 local LONG_LEASE_SECONDS = 3600
+-- For who was interrupted, and puts things back: the group, and with it the renewal, has ended.
+local PUT_BACK_SECONDS = 900
 local CLOSE_SECONDS = 5
 
 ---@class pgaf.provider.Lock
@@ -49,9 +51,9 @@ function lease.record(what, token, since, seconds)
   }
 end
 
-local function record_of(self)
+local function record_of(self, seconds)
   return lease.record(self.what, self.token, self.since,
-    self.provider.group and LEASE_SECONDS or LONG_LEASE_SECONDS)
+    seconds or self.provider.group and LEASE_SECONDS or LONG_LEASE_SECONDS)
 end
 
 ---Whether a lease no longer binds anybody.
@@ -86,7 +88,7 @@ end
 -- --------------------------------------------------------------------------------------------------------- the lease
 
 -- Writes our record where nobody else's binds. Returns false when there is no instance of ours to write it on.
-local function write(self)
+local function write(self, seconds)
   local provider = self.provider
   local node = provider:node(provider.monitor_name)
   local ok, result = pcall(function()
@@ -94,7 +96,7 @@ local function write(self)
       if provider:status_of(object, node.name) == "foreign" then return nil end
       local held = decode(object.config[KEY])
       if held and held.token ~= self.token and not lease.is_over(held) then refuse_held(self, held) end
-      return { config = { [KEY] = record_of(self) } }
+      return { config = { [KEY] = record_of(self, seconds) } }
     end)
   end)
   if ok then return result end
@@ -135,7 +137,9 @@ local function keep_renewing(self)
   self.renewal = self.provider.group:spawn_named("lock renewal", function()
     local ok, problem = pcall(renew, self)
     self.renewal = nil
-    if not ok and not self.closed then rethrow(problem, 0) end
+    if ok or self.closed then return end
+    if error.is(problem, "cancelled") then task.shield(CLOSE_SECONDS, pcall, write, self, PUT_BACK_SECONDS) end
+    rethrow(problem, 0)
   end)
 end
 
