@@ -178,9 +178,9 @@ local function compare_objects(options, wanted, objects, found)
     local what = label(options, group.names)
     local on = SQL_WORDS[options.on] .. " " .. table.concat(group.names, ", ")
     found[#found + 1] = {
-      says = says(options, group.plan, what), what = ("%s on %s"):format(options.role, what), before = acl.show(group.held),
-      after = acl.show(acl.after(group.held, group.plan, options.grant_option)), database = options.database,
-      sql = table.concat(statements(options, group.plan, on), ";\n"),
+      says = says(options, group.plan, what), what = ("%s on %s"):format(options.role, what),
+      before = acl.show(group.held), after = acl.show(acl.after(group.held, group.plan, options.grant_option)),
+      database = options.database, sql = table.concat(statements(options, group.plan, on), ";\n"),
     }
   end
 end
