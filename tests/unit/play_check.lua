@@ -90,7 +90,7 @@ function T.test_the_nearest_step_is_named_also_through_gates()
   p:step(differing("far", { on = "a" }))
   p:step(differing("near", { needs = { play.everywhere "far" } }))
   p:step(raising("last", { on = "b", needs = { play.everywhere "near", "far" } }))
-  lu.assertEquals(told((run(p)))[4], "last b deferred: would run after near on a")
+  lu.assertEquals(told((run(p)))[4], "last b deferred: would run after near on b")
 end
 
 function T.test_a_machine_that_is_not_there_is_not_looked_at()
