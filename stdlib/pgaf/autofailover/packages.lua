@@ -133,7 +133,7 @@ function packages.image_ahead(formation)
   local place = formation.provider
   place:wants_images(packages.recipe(formation))
   return {
-    kind = "image",
+    kind = "image", settles = true,
     probe = function() return (place:image_difference(true)) end,
     apply = function(_, _, _, _, tell) return place:make_images_ahead(tell) end,
   }
