@@ -61,8 +61,14 @@ function READ.group(answers, rest)
   if name then answers.group[name] = { gid = math.tointeger(gid) } end
 end
 
--- One block of KEY=VALUE for each unit, an empty line between them.
-function ASK.unit(list)
+-- One block of KEY=VALUE for each unit, an empty line between them. A template ("x@.service") has no state, and its name
+-- would end systemctl before the others.
+function ASK.unit(all)
+  local list = {}
+  for _, request in ipairs(all) do
+    if not request[2]:find("@.", 1, true) then list[#list + 1] = request end
+  end
+  if #list == 0 then return ":" end
   return ([[{ systemctl show -p Names,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload %s 2>/dev/null
 echo; } | sed 's/^/unit /']]):format(keys(list))
 end

@@ -24,8 +24,8 @@ local DEFAULT_SECONDS = 300
 ---@field removes? string absolute path: only run when it is there
 ---@field unless? string a script for root that changes nothing: not run when it ends well
 ---@field only_if? string a script for root that changes nothing: only run when it ends well
----@field stdin? string|pgaf.Secret|fun(target: pgaf.Target): string|pgaf.Secret
----@field env? table<string, string|pgaf.Secret>
+---@field stdin? string|pgaf.Secret|fun(target: pgaf.Target): string|pgaf.Secret what it reads
+---@field env? table<string, string|pgaf.Secret> variables beside those of the user's session
 ---@field user? string default "root"
 ---@field cwd? string folder to run in, default "/"
 ---@field timeout? integer seconds, default 300

@@ -16,7 +16,7 @@ local INSTALL_SECONDS = 1800
 local LOOK_SECONDS = 0.5
 
 ---@class pgaf.PackageOptions
----@field names string[]
+---@field names string[] which packages
 ---@field versions? table<string, string> of some of them, or of others beside them, just this version; * stands for any
 ---text: "15.*". A newer one that is installed is replaced by it
 ---@field hold? boolean true: upgrades pass it over (apt-mark hold); false: they do not; default: as it is

@@ -15,7 +15,7 @@ local schema = require "pgaf.schema"
 local system = require "pgaf.facts.system"
 
 ---@class pgaf.SysctlOptions
----@field values table<string, string|integer> "vm.swappiness" -> 10; several numbers as one text: "4096 87380 6291456"
+---@field values? table<string, string|integer> "vm.swappiness" -> 10; several numbers as one text: "4096 87380 6291456"
 ---@field file? string of /etc/sysctl.d, without ".conf", default "60-pgafrun"; it is written whole
 ---@field runtime? boolean also in the running kernel, default true
 ---@field state? "present"|"absent" default "present"; "absent" removes the file, and leaves the running kernel alone

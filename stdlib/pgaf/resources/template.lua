@@ -3,8 +3,11 @@
 --     resource.template { path = "/etc/app.conf", source = "app.conf.tmpl", values = { port = 8080 }, mode = "0644" }
 --     resource.template { path = "/etc/motd", text = "This is <%= target.name %>.\n" }
 --
--- What templates look like is told in pgaf/template.lua. `target` is always among the values. A secret among the values
--- that is written makes a secret of the file: its difference is not shown.
+-- In a template `<%= EXPRESSION %>` is the value of a Lua expression, `<% STATEMENT %>` is Lua (`<% for ... do %>`,
+-- `<% end %>`), `<%# REMARK %>` is nothing, and `<%%` stands for `<%`. A line with statements and remarks alone leaves
+-- nothing behind. Nothing is escaped: `quote.conf(value)` and its like do that where it is needed. `target` is always
+-- among the values. A name that is not is an error, with the template's line. A secret that is written makes a secret
+-- of the file: its difference is not shown.
 
 local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
