@@ -67,6 +67,16 @@ local inventory = {}
 ---@field notes pgaf.inventory.Note[]
 ---@field problems table[] mistakes that readers found
 
+-- The variable of Ansible's that a key comes from, where the mistake is in one of its files.
+local function hint(layered, problem)
+  if not problem.path or problem.file:find("%.lua$") then return "" end
+  for _, layer in ipairs(layered.layers) do
+    local name = layer.hint and layer.hint(problem.path)
+    if name then return (" (the variable %s)"):format(name) end
+  end
+  return ""
+end
+
 -- Mistakes with the place each was made at, in the files' order.
 local function raise(layered, problems)
   local order = {}
@@ -83,7 +93,7 @@ local function raise(layered, problems)
   local told, seen = {}, {}
   for _, problem in ipairs(problems) do
     local text = ("%s: %s"):format(explain.place(problem.file, problem.line),
-      problem.path and problem.path .. ": " .. problem.message or problem.message)
+      problem.path and problem.path .. ": " .. problem.message .. hint(layered, problem) or problem.message)
     if not seen[text] then told[#told + 1] = text end
     seen[text] = true
   end

@@ -9,7 +9,6 @@ local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
 local layers = require "pgaf.inventory.layers"
-local secret = require "pgaf.secret"
 local source_lines = require "pgaf.source_lines"
 local suggest = require "pgaf.suggest"
 local variables = require "pgaf.inventory.variables"
@@ -81,11 +80,6 @@ local function from_file(path, list, keys)
     return from_map(chunk(), list, function(key) return path, source_lines.find(lines, key or "") or 1 end)
   end
   local file = yaml_file.parse(path, text, keys)
-  if file.vaulted and type(file.value) == "table" then
-    for key, value in pairs(file.value) do
-      if type(value) == "string" and value ~= "" then file.value[key] = secret.value(value) end
-    end
-  end
   return from_map(file.value or {}, list, function(key) return path, key and file:line(file.value, key) or 1 end)
 end
 

@@ -130,6 +130,24 @@ function groups.build(value, report)
   return self
 end
 
+---Groups that are declared as a whole, without those that are there by themselves (but for all).
+---@param hosts string[]
+---@param declared table<string, { hosts: string[]?, children: string[]?, priority: integer? }>
+---@param report pgaf.schema.Report
+---@return pgaf.inventory.Groups
+function groups.declared(hosts, declared, report)
+  local self = setmetatable({ hosts = hosts, paths = {}, by_name = {} }, Groups)
+  for _, host in ipairs(hosts) do self.paths[host] = host end
+  for name, group in pairs(declared) do self.by_name[name] = new_group(name, group) end
+  self.by_name.all = new_group("all", declared.all)
+  self.by_name.all.depth = 0
+  for _, name in ipairs(sorted_names(declared)) do
+    if name ~= "all" then read_members(self, self.by_name[name], declared[name], report) end
+  end
+  find_depths(self, report)
+  return self
+end
+
 local function collect(self, name, into, seen)
   if seen[name] then return end
   seen[name] = true

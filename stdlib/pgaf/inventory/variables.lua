@@ -15,7 +15,7 @@ local variables = {}
 ---@field hosts table<string, boolean>? nil: all
 ---@field vars table<string, any>
 ---@field place fun(name: string): string, integer file and line of a variable
----@field render? fun(value: any, host: string, place: pgaf.inventory.Place): any
+---@field render? fun(name: string, host: string): any what the value is for this node; nil: it cannot be worked out
 
 ---@alias pgaf.inventory.Place { from: string, file: string, line: integer }
 ---@alias pgaf.inventory.Resolved { value: any, place: pgaf.inventory.Place, overridden: pgaf.inventory.Place[] }
@@ -82,9 +82,10 @@ function variables.resolve(hosts, sources)
         end
       end
     end
-    for _, one in pairs(found) do
-      if one.render then one.value = one.render(one.value, host, one.place) end
+    for name, one in pairs(found) do
+      if one.render then one.value = one.render(name, host) end
       one.render = nil
+      if one.value == nil then found[name] = nil end -- it cannot be rendered, which was told
     end
     result[host] = found
   end

@@ -65,6 +65,30 @@ local function walk(self, source, node, seen)
   for key, value in pairs(changed) do node[key] = value end
 end
 
+-- Secret -> its text, for those of files that are vaults as a whole.
+local plain_texts = setmetatable({}, { __mode = "k" })
+
+-- In a vault every text is a secret, also the harmless ones: nobody can tell.
+local function hide_texts(self, node, seen)
+  if seen[node] then return end
+  seen[node] = true
+  local hidden = {}
+  for key, value in pairs(node) do
+    if type(value) == "string" and value ~= "" then
+      hidden[key] = secret.from(("vault %s:%d"):format(self.path, self:line(node, key)), function() return value end)
+      plain_texts[hidden[key]] = value
+    elseif type(value) == "table" and not secret.is(value) then
+      hide_texts(self, value, seen)
+    end
+  end
+  for key, value in pairs(hidden) do node[key] = value end
+end
+
+---The text of a secret that came from a file that is a vault as a whole, which is not a secret because of that alone.
+---@param value pgaf.Secret
+---@return string?
+function yaml_file.plain(value) return plain_texts[value] end
+
 local function split_lines(text)
   local list = {}
   for line in (text .. "\n"):gmatch("(.-)\r?\n") do list[#list + 1] = line end
@@ -90,7 +114,10 @@ function yaml_file.parse(path, text, keys)
   local function as_it_is(value) return value end
   local tags = { ["!vault"] = encrypted, ["!vault-encrypted"] = encrypted, ["!unsafe"] = as_it_is }
   self.value, self.lines = decode(path, text, tags, self.vaulted)
-  if type(self.value) == "table" and not secret.is(self.value) then walk(self, split_lines(text), self.value, {}) end
+  if type(self.value) == "table" and not secret.is(self.value) then
+    walk(self, split_lines(text), self.value, {})
+    if self.vaulted then hide_texts(self, self.value, {}) end
+  end
   return self
 end
 
@@ -134,20 +161,17 @@ function yaml_file.secret(path, key)
     value = type(value) == "table" and not secret.is(value) and value[name] or nil
   end
   if secret.is(value) then return secret.reveal(value) end
-  if type(value) ~= "string" and type(value) ~= "number" then
+  if file.vaulted and type(value) == "number" then return tostring(value) end
+  if type(value) ~= "string" then
     error.raise {
       kind = "secret", operation = "secret.reveal", code = "missing",
       message = ("the vault %s has no text under the key %q"):format(path, key),
     }
   end
-  if not file.vaulted then
-    error.raise {
-      kind = "secret", operation = "secret.reveal", code = "literal",
-      message = ("%s: %q is not encrypted there"):format(path, key),
-      hint = "ansible-vault encrypt " .. path,
-    }
-  end
-  return tostring(value)
+  return error.raise {
+    kind = "secret", operation = "secret.reveal", code = "literal",
+    message = ("%s: %q is not encrypted there"):format(path, key), hint = "ansible-vault encrypt " .. path,
+  }
 end
 
 return yaml_file
