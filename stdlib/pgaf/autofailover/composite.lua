@@ -47,6 +47,15 @@ function composite.with(formation, changes)
   })
 end
 
+---From here on the formation has these values: all resources of one play want the same.
+---@param formation pgaf.Formation
+---@param changes table as for `with`
+function composite.adopt(formation, changes)
+  local changed = composite.with(formation, changes).inventory
+  formation.inventory = changed
+  for _, entry in ipairs(changed.nodes) do formation.by_name[entry.name].entry = entry end
+end
+
 local function flatten(list, made)
   if made.probe or made.ensure then
     list[#list + 1] = made

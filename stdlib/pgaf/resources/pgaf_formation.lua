@@ -1,5 +1,6 @@
 -- What the monitor keeps about a formation: how many standbys commits wait for, which nodes may be promoted, which
--- ones commits wait for. Not before all members are there. What is not said here is as the inventory has it.
+-- ones commits wait for. Not before all members are there. What is said here goes before the inventory, in the whole
+-- play; the rest is as the inventory has it.
 --
 --     resource.pgaf_formation { formation = formation, number_sync_standbys = 1,
 --                               nodes = { ["pg-3"] = { candidate_priority = 0, replication_quorum = false } } }
@@ -48,9 +49,10 @@ return resource.define {
   name = function(options) return options.formation.name end,
   check = check,
   make = function(options)
-    local formation = composite.with(options.formation, options)
+    local formation = options.formation
+    composite.adopt(formation, { nodes = options.nodes, number_sync_standbys = options.number_sync_standbys })
     return composite.new {
-      target = options.formation.monitor, parts = { function() return registration.settings(formation) end },
+      target = formation.monitor, parts = { function() return registration.settings(formation) end },
     }
   end,
 }

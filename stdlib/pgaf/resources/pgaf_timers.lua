@@ -1,10 +1,11 @@
 -- The timers that decide how long a fail-over takes: those of the monitor (pgautofailover.*), and, on a data node, the
--- keeper's network_partition_timeout. What is not said here is as the inventory has it.
+-- keeper's network_partition_timeout. What is said here goes before the inventory, in the whole play; the rest is as
+-- the inventory has it.
 --
 --     resource.pgaf_timers { formation = formation, health_check_period = 1000, primary_demote_timeout = 8000 }
 --
--- They are written with the rest of the monitor's node.conf, from where postgres_ha.lua, too, takes what counts: what
--- shall stay belongs into the inventory.
+-- They are written with the rest of the monitor's node.conf. Another play of this formation, such as postgres_ha.lua,
+-- knows only the inventory: what shall stay belongs there.
 
 local composite = require "pgaf.autofailover.composite"
 local error = require "pgafrun.error"
@@ -108,13 +109,13 @@ return resource.define {
     end)
   end,
   make = function(options)
-    local formation = composite.with(options.formation, { timers = given(options) })
+    local formation = options.formation
+    composite.adopt(formation, { timers = given(options) })
     local monitor = { node_conf(formation), settings.in_force(formation), function() return running(formation) end }
-    local keeper = member.keeper(formation)
     return composite.new {
       parts = {
         function(target)
-          if target.role ~= "monitor" then return keeper(target) end
+          if target.role ~= "monitor" then return member.keeper(formation)(target) end
           local list = {}
           for i, part in ipairs(monitor) do list[i] = part(target) end
           return list
