@@ -37,121 +37,97 @@ local background <close> = task.group { name = "provider" }
 local place <close> = provider.open(inventory, background)
 local formation = formations.open(place, inventory)
 local everywhere = play.everywhere
-local on_machines_of_their_own = place:can "packages"
+local first = formation.nodes[1].name
+local has_packages = place:can "packages" -- else the programs are this machine's own
 
 -- Groups: monitor, data (the data nodes), quorum (those that commits wait for), and the inventory's own.
 local p = play.new { title = "PostgreSQL HA " .. formation.name, targets = formation.targets }
-local first = formation.nodes[1].name
 
--- ------------------------------------------------------------------------------------------------- The machines
+local machines = p:section { "The machines", tags = "machines" }
 
 -- Launched from an image that has the packages already: the first run makes it.
-if on_machines_of_their_own then
-  p:step { "image", on = "monitor", tags = { "machines" }, timeout = 3600, resource = packages.image(formation) }
+if has_packages then
+  machines:step { "image", on = "monitor", timeout = 3600, resource = packages.image(formation) }
 end
-p:step {
-  "instance", tags = { "machines" }, makes_target = true, needs = { on_machines_of_their_own and "image" or nil },
-  resource = host.instance,
+machines:step {
+  "instance", makes_target = true, needs = has_packages and "image" or nil, resource = host.instance,
 }
-p:step {
-  "survey", on = "monitor", tags = { "machines" }, learns = true, needs = { "instance" },
-  resource = cluster.survey(formation),
-}
+machines:step { "survey", on = "monitor", learns = true, needs = "instance", resource = cluster.survey(formation) }
+if has_packages then
+  machines:step { "names of the nodes", needs = { everywhere "instance" }, resource = host.names(formation) }
+end
 
--- ----------------------------------------------------------------------------- Packages, on all machines side by side
+local programs = p:section { "Packages", tags = "install" }
 
-if on_machines_of_their_own then
-  p:step {
-    "names of the nodes", tags = { "install" }, needs = { everywhere "instance" }, resource = host.names(formation),
-  }
+if has_packages then
   if inventory.postgres.source == "pgdg" then
-    p:step { "package source", tags = { "install" }, needs = { "instance" }, resource = packages.source(formation) }
+    programs:step { "package source", needs = "instance", resource = packages.source(formation) }
   end
-  p:step {
-    "no default cluster", tags = { "install" }, needs = { "instance" }, resource = packages.no_default_cluster(),
-  }
-  p:step {
-    "packages", tags = { "install" }, timeout = 1800, resource = packages.installed(formation),
+  programs:step { "no default cluster", needs = "instance", resource = packages.no_default_cluster() }
+  programs:step {
+    "packages", timeout = 1800, resource = packages.installed(formation),
     needs = { "no default cluster", inventory.postgres.source == "pgdg" and "package source" or nil },
   }
 end
-p:step {
-  "folders", tags = { "install" }, needs = { on_machines_of_their_own and "packages" or "instance" },
-  resource = host.folders(formation),
-}
+programs:step { "folders", needs = has_packages and "packages" or "instance", resource = host.folders(formation) }
 
--- ---------------------------------------------------------------------------- Passwords, certificates, configuration
+local configuration = p:section { "Passwords, certificates, settings", tags = "config" }
 
-p:step {
-  "passwords", on = "monitor", tags = { "settings" }, learns = true, needs = { "folders" },
+configuration:step {
+  "passwords", on = "monitor", tags = "passwords", learns = true, needs = "folders",
   resource = passwords.kept(formation),
 }
-p:step {
-  "certificate authority", on = "monitor", tags = { "tls" }, learns = true, needs = { "folders" },
+configuration:step {
+  "certificate authority", on = "monitor", tags = "tls", learns = true, needs = "folders",
   resource = pki.authority(formation),
 }
-p:step {
-  "certificate", tags = { "tls" }, needs = { "folders", "certificate authority", everywhere "instance" },
-  resource = pki.server(formation),
+configuration:step {
+  "certificate", tags = "tls", needs = { "folders", "certificate authority", everywhere "instance" },
+  resource = pki.server(formation), notify = "reload PostgreSQL",
 }
-p:step {
-  "settings", tags = { "settings" }, resource = settings.files(formation),
-  needs = { "certificate", "passwords", on_machines_of_their_own and "names of the nodes" or nil },
+configuration:step {
+  "settings", tags = "settings", resource = settings.files(formation), notify = "reload PostgreSQL",
+  needs = { "certificate", "passwords", has_packages and "names of the nodes" or nil },
 }
-p:step {
-  "settings in force", tags = { "settings" }, needs = { "settings" }, resource = settings.in_force(formation),
+configuration:step {
+  "settings in force", tags = "settings", needs = { "settings", "reload PostgreSQL" },
+  resource = settings.in_force(formation),
 }
+-- It needs no more than the settings: systemd takes a second for it, which passes while the clusters are made.
+configuration:step { "service", tags = "service", needs = "settings", resource = host.service(formation) }
 
--- Not before: systemd takes a second for it, which passes while the clusters are made.
-p:step { "service", tags = { "service" }, needs = { "settings" }, resource = host.service(formation) }
+p:handler { "reload PostgreSQL", resource = settings.loaded }
 
--- -------------------------------------------------------------------------------------------------- The monitor
+local monitor = p:section { "The monitor", on = "monitor", tags = "monitor" }
 
-p:step {
-  "cluster", on = { "monitor", first }, tags = { "monitor", "node" }, needs = { "settings in force", "survey" },
+-- In a formation made from nothing the first data node's cluster is made here too; the others get copies of it.
+monitor:step {
+  "cluster", on = { "monitor", first }, tags = "node", needs = { "settings in force", "survey" },
   resource = cluster.offline(formation),
 }
-p:step {
-  "monitor", on = "monitor", tags = { "monitor" }, needs = { "cluster", "service" }, timeout = 600,
-  resource = member.monitor(formation),
-}
-p:step {
-  "monitor's roles", on = "monitor", tags = { "monitor", "roles" }, needs = { "monitor" },
-  resource = roles.on_monitor(formation),
-}
+monitor:step { "monitor", needs = { "cluster", "service" }, timeout = 600, resource = member.monitor(formation) }
+monitor:step { "monitor's roles", tags = "roles", needs = "monitor", resource = roles.on_monitor(formation) }
 
--- ------------------------------------------------- The data nodes, one after the other: each finds its role by turn
+local data_nodes = p:section { "The data nodes", on = "data", tags = "node" }
 
-for i, target in ipairs(formation.nodes) do
-  p:step {
-    "member " .. i, on = { target.name }, tags = { "node" }, timeout = 600, resource = member.node(formation),
-    needs = { "monitor", "service", "settings in force", i == 1 and "cluster" or "member " .. i - 1 },
-  }
-end
-p:step {
-  "keeper", on = "data", tags = { "node", "settings" }, needs = { "member " .. #formation.nodes },
-  resource = member.keeper(formation),
+-- One after the other: the first to register becomes the primary.
+data_nodes:step {
+  "member", serial = 1, timeout = 600, resource = member.node(formation),
+  needs = { "monitor", "cluster", "service", "settings in force" },
+}
+data_nodes:step {
+  "keeper", tags = "settings", needs = { everywhere "member" }, resource = member.keeper(formation),
 }
 
--- ------------------------------------------------------------- The formation, and what applications see of it
+local whole = p:section { "The formation", tags = "formation" }
 
-p:step {
-  "whole", on = "monitor", tags = { "formation" }, needs = { everywhere "keeper" },
-  resource = registration.whole(formation),
-}
-p:step {
-  "formation settings", on = "monitor", tags = { "formation", "settings" }, needs = { "whole" },
+whole:step { "whole", on = "monitor", needs = { everywhere "keeper" }, resource = registration.whole(formation) }
+whole:step {
+  "formation settings", on = "monitor", tags = "settings", needs = "whole",
   resource = registration.settings(formation),
 }
-p:step {
-  "roles", on = "data", tags = { "roles" }, needs = { "whole" }, resource = roles.on_primary(formation),
-}
-if arguments.prune_images and on_machines_of_their_own then
-  p:step {
-    "old images", on = "monitor", tags = { "machines" }, needs = { everywhere "instance" },
-    resource = packages.old_images(formation),
-  }
-end
+-- What applications see of it, on whichever data node is the primary now.
+whole:step { "roles", on = "data", tags = "roles", needs = "whole", resource = roles.on_primary(formation) }
 
 -- Nothing is touched before all of this is right; a look takes no lock.
 function p.before(mode)

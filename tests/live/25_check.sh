@@ -227,7 +227,7 @@ on "$n2" <<<'sed -i s/LimitNOFILE=65536/LimitNOFILE=1024/ /etc/systemd/system/pg
 drifted "a changed unit file" '^ *\+LimitNOFILE=65536' "service on $n2"
 
 on "$n2" <<<'systemctl stop pgautofailover'
-drifted "a stopped service" "$n2 is not running" "member 2 on $n2"
+drifted "a stopped service" "$n2 is not running" "member on $n2"
 
 on "$m" <<<'systemctl stop pgautofailover'
 drifted "the monitor's stopped service" "the monitor does not run" "monitor on $m"
@@ -277,7 +277,7 @@ incus stop -f "$n2" </dev/null
 json --check
 [ "$status" -eq 2 ] || fail "a stopped instance: --check: status $status"
 [ "$(items would)" = "instance on $n2" ] || fail "a stopped instance: would: $(items would)"
-items deferred | grep -Fx "member 2 on $n2" >/dev/null || fail "a stopped instance: deferred: $(items deferred)"
+items deferred | grep -Fx "member on $n2" >/dev/null || fail "a stopped instance: deferred: $(items deferred)"
 json
 [ "$status" -eq 0 ] || fail "a stopped instance: status $status"
 [ "$(items changed)" = "instance on $n2" ] || fail "a stopped instance: changed: $(items changed)"

@@ -4,6 +4,7 @@
 local crypto = require "pgafrun.crypto"
 local time = require "pgafrun.time"
 local quote = require "pgaf.quote"
+local settings = require "pgaf.autofailover.settings"
 
 local pki = {}
 
@@ -104,7 +105,7 @@ openssl x509 -req -CA ca.crt -CAkey ca.key -set_serial "0x$(openssl rand -hex 16
   -extfile "$extensions"]]
 
 ---@param formation pgaf.Formation
----@return fun(target: pgaf.Member): pgaf.Resource
+---@return fun(target: pgaf.Member): pgaf.Resource[]
 function pki.server(formation)
   return function(member)
     local paths = member.paths
@@ -166,7 +167,7 @@ function pki.server(formation)
       return "certified " .. table.concat(names, " ")
     end
 
-    return resource
+    return { resource, settings.to_load(member, { paths.ca_crt, paths.server_crt, paths.server_key }) }
   end
 end
 

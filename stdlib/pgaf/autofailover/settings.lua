@@ -100,7 +100,7 @@ end
 
 -- ------------------------------------------------------------------------------------------------- in the server
 
--- What the running server says of the files: are they newer than what it has loaded, is one of our settings set again
+-- What the running server says of the files: which are newer than what it has loaded, is one of our settings set again
 -- after node.conf (by ALTER SYSTEM, or further down in postgresql.conf), refused, or waiting for a restart, is a line
 -- of pg_hba.conf wrong? All files are read once.
 local function server_fact(paths)
@@ -109,11 +109,13 @@ local function server_fact(paths)
     paths.node_conf, paths.hba, settings.ident_path(paths), paths.ca_crt, paths.server_crt, paths.server_key,
   } do files[i] = quote.conf(path) end
   return {
-    "sql", "in_force", database = "postgres", query = ([[
+    "sql", "server", database = "postgres", query = ([[
 with file as materialized (select * from pg_file_settings),
   ours as (select * from file where sourcefile = %s)
 select json_build_object(
-  'stale', (select pg_conf_load_time() < max((pg_stat_file(path, true)).modification) from unnest(array[%s]) path),
+  'loaded', pg_conf_load_time(),
+  'newer', (select json_agg(path) from unnest(array[%s]) path
+    where (pg_stat_file(path, true)).modification > pg_conf_load_time()),
   'overridden', (select json_agg(distinct jsonb_build_object('name', ours.name, 'wanted', ours.setting,
       'now', theirs.setting, 'file', theirs.sourcefile))
     from ours join file theirs on theirs.name = ours.name and theirs.seqno > ours.seqno),
@@ -145,7 +147,6 @@ local function names_of(differing)
 end
 
 local function not_in_force(paths, now)
-  if now.stale == true then return "the server has not loaded the files yet" end
   if #overridden(now) > 0 then return "set again after node.conf: " .. names_of(overridden(now)) end
   if list(now.refused, "; ") then return "refused by the server: " .. list(now.refused, "; ") end
   if list(now.hba, "; ") then return paths.hba .. ": " .. list(now.hba, "; ") end
@@ -153,14 +154,14 @@ local function not_in_force(paths, now)
 end
 
 -- It is a signal to the server: the time to act on it is given here.
-local function reload(target, fact)
+local function reload(target, fact, before)
   formations.sql(target, "postgres", "select pg_reload_conf();")
   pcall(task.timeout, RELOAD_SECONDS, function()
     repeat
       task.sleep(0.02)
       target.facts:forget()
-      local now = target.facts:fetch({ fact }).sql.in_force
-    until not now or now.stale ~= true
+      local now = target.facts:fetch({ fact }).sql.server
+    until not now or now.loaded ~= before.loaded
   end)
   task.check()
 end
@@ -189,7 +190,51 @@ local function take_back(target, now)
   return (#reset > 0 and ", reset " .. list(reset) or "") .. (moved and ", put node.conf last" or "")
 end
 
----The running server has loaded the files, and nothing else wins over them.
+-- Those of the files that the running server has not loaded yet; one that does not run will read them when it starts.
+local function not_loaded(facts, paths)
+  local now, found, wanted = facts.sql.server, {}, {}
+  for _, path in ipairs(paths or {}) do wanted[path] = true end
+  for _, path in ipairs(now and type(now.newer) == "table" and now.newer or {}) do
+    if not paths or wanted[path] then found[#found + 1] = path end
+  end
+  return list(found)
+end
+
+---For the step that writes files which the server has to load: what was written by a run that was killed before the
+---handler came to it counts as a change of this one. The handler does the loading.
+---@param member pgaf.Member
+---@param paths string[]
+---@return pgaf.Resource
+function settings.to_load(member, paths)
+  return {
+    kind = "configuration", name = member.paths.node_conf, reads = { server_fact(member.paths) }, settles = true,
+    probe = function(_, _, facts)
+      local found = not_loaded(facts, paths)
+      return found and "the server has not loaded " .. found or nil
+    end,
+    apply = function() return "the server is to load it" end,
+  }
+end
+
+---For the handler: the running server has loaded all of its files.
+---@param member pgaf.Member
+---@return pgaf.Resource
+function settings.loaded(member)
+  local fact = server_fact(member.paths)
+  return {
+    kind = "configuration", name = member.paths.node_conf, reads = { fact },
+    probe = function(_, _, facts)
+      local found = not_loaded(facts)
+      return found and "the server has not loaded " .. found or nil
+    end,
+    apply = function(_, target, _, facts)
+      reload(target, fact, facts.sql.server)
+      return "reloaded the configuration"
+    end,
+  }
+end
+
+---In the running server nothing wins over node.conf, and nothing in the files is refused.
 ---@param formation pgaf.Formation
 ---@return fun(target: pgaf.Member): pgaf.Resource
 function settings.in_force(formation)
@@ -199,32 +244,42 @@ function settings.in_force(formation)
     local in_force = { kind = "settings in force", name = paths.node_conf, reads = { fact } }
 
     function in_force:probe(target, facts)
-      local now = facts.sql.in_force
-      if not now then return nil end -- it does not run: it will read them when it starts
+      local now = facts.sql.server
+      if not now then return nil end
       formation.restart_pending = formation.restart_pending or {}
       formation.restart_pending[target.name] = list(now.pending)
       return not_in_force(paths, now)
     end
 
     function in_force:changes(_, facts)
-      local now, changes = facts.sql.in_force, {}
-      for i, one in ipairs(overridden(now)) do
+      local changes = {}
+      for i, one in ipairs(overridden(facts.sql.server)) do
         changes[i] = { what = one.name, before = one.now, after = one.wanted }
-      end
-      if now.stale == true then
-        changes[#changes + 1] = { what = "configuration files", before = "not loaded", after = "loaded" }
       end
       return changes
     end
 
     function in_force:apply(target, _, facts)
-      local back = take_back(target, facts.sql.in_force)
-      reload(target, fact)
+      local now = facts.sql.server
+      local back = take_back(target, now)
+      reload(target, fact, now)
       return "reloaded the configuration" .. back
     end
 
     return in_force
   end
+end
+
+-- What differs in it is nobody's business, and in check mode its passwords may not even have been made.
+local function pgpass(formation, target)
+  local path = target.paths.pgpass
+  local made = resource.file {
+    path = path, user = formation.owner, content = function() return secret.value(access.pgpass(formation)) end,
+  }
+  function made.changes(_, _, facts)
+    return { { what = path, secret = true, before = facts.file[path] and "" or nil, after = "" } }
+  end
+  return made
 end
 
 ---node.conf, pg_hba.conf and pg_ident.conf as they shall be, and .pgpass on data nodes.
@@ -236,7 +291,7 @@ function settings.files(formation)
     local is_monitor = target.role == "monitor"
     local function owned(path, content) return resource.file { path = path, user = owner, content = content } end
     target.facts:want(MEMORY)
-    return {
+    local resources = {
       owned(paths.node_conf, function()
         local limit = settings.memory_limit(target.facts:fetch(MEMORY))
         return settings.render(settings.values(formation, target, limit))
@@ -245,8 +300,10 @@ function settings.files(formation)
       owned(settings.ident_path(paths), function()
         return (is_monitor and access.monitor_ident or access.node_ident)(formation)
       end),
-      not is_monitor and owned(paths.pgpass, function() return secret.value(access.pgpass(formation)) end) or nil,
     }
+    if not is_monitor then resources[#resources + 1] = pgpass(formation, target) end
+    resources[#resources + 1] = settings.to_load(target, { paths.node_conf, paths.hba, settings.ident_path(paths) })
+    return resources
   end
 end
 

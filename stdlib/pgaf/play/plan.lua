@@ -238,6 +238,23 @@ local function names_of(steps)
   return names
 end
 
+-- What would only be looked at for the sake of others, of which none is wanted, is left out like them.
+function Builder:leave_unneeded()
+  local needed, open = {}, {}
+  for _, item in ipairs(self.all) do
+    if item.is_wanted and not item.only_looked_at then open[#open + 1] = item end
+  end
+  while #open > 0 do
+    for _, earlier in ipairs(table.remove(open).after) do
+      if not needed[earlier] then open[#open + 1] = earlier end
+      needed[earlier] = true
+    end
+  end
+  for _, item in ipairs(self.all) do
+    if item.only_looked_at and not needed[item] then item.only_looked_at, item.is_wanted = nil, nil end
+  end
+end
+
 -- What each item will do, and the facts that will be asked for.
 function Builder:make_work()
   local items = {}
@@ -275,6 +292,7 @@ function plan.build(play, selection)
   self:link_all()
   local cycle, step = order.cycle(self.all)
   if cycle then self:report(step, "the steps wait for each other: " .. cycle) end
+  if next(self.selection) then self:leave_unneeded() end
   local items = self:make_work()
   if #self.problems > 0 then
     error.raise {
