@@ -154,7 +154,7 @@ local function sql_script(list, become)
   return table.concat(parts, "\n")
 end
 
-local function script_for(kinds, become, question)
+local function script_for(kinds, become, question, bindir)
   local lines = { HEAD }
   local function add(format, ...) lines[#lines + 1] = format:format(...) end
   if #kinds.file > 0 then
@@ -175,7 +175,11 @@ local function script_for(kinds, become, question)
     if system.ASK[kind] and #kinds[kind] > 0 then lines[#lines + 1] = system.ASK[kind](kinds[kind]) end
   end
   if question and #kinds.service > 0 then add("echo service; %s; echo 'service end'", question) end
-  if #kinds.sql > 0 then add("%s\n%s", psql.AS_OWNER, sql_script(kinds.sql, become)) end
+  if #kinds.sql > 0 then
+    -- Debian's own psql is a Perl script that looks for the right one, and takes several times as long as the answers
+    if bindir then add("PATH=%s:$PATH", quote.sh(bindir)) end
+    add("%s\n%s", psql.AS_OWNER, sql_script(kinds.sql, become))
+  end
   return table.concat(lines, "\n") .. "\n"
 end
 
@@ -255,8 +259,9 @@ local function ask(self, requests)
   local to_ask = question ~= nil
   for kind, list in pairs(kinds) do to_ask = to_ask or kind ~= "service" and #list > 0 end
   if to_ask then
-    local result = self.node:run(script_for(kinds, self.become, question), {
-      user = "root", timeout = 60, env = { PGHOST = self.node:paths().run, PGPORT = tostring(self.port) },
+    local paths = self.node:paths()
+    local result = self.node:run(script_for(kinds, self.become, question, paths.bindir), {
+      user = "root", timeout = 60, env = { PGHOST = paths.run, PGPORT = tostring(self.port) },
     })
     answers, told = parse(result.stdout, kinds)
   end
