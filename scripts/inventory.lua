@@ -63,7 +63,7 @@ end
 
 local function print_notes()
   local titles = {
-    unmapped = "has no place here, nothing of it is used", kept = "kept as variables of the nodes (target.vars)",
+    unmapped = "has no place here", kept = "kept as variables of the nodes (target.vars)",
     needless = "not needed here",
   }
   for _, kind in ipairs { "unmapped", "kept", "needless" } do

@@ -34,19 +34,27 @@ local function decode(path, text, tags, vaulted)
   return refuse(path, tonumber(line) or 1, message or value.message)
 end
 
--- How a plain scalar was written is only known from its line.
-local function written(source, line)
-  local text = source[line] or ""
-  return (text:gsub("%s+#.*$", ""):match("[:%-%[,]%s*([^:,%[%]%s]*)%s*[,%]}]*%s*$"))
+local function escaped(text) return (text:gsub("%p", "%%%0")) end
+
+-- The scalar as it was written without quotes, which only its line tells; nil where that is not clear.
+local function written(source, line, key, pattern)
+  local text = (source[line] or ""):gsub("%s#.*$", "")
+  if type(key) == "string" then
+    local found = text:match("%f[^%s{,]" .. escaped(key) .. "%s*:%s+([^%s,%]}]+)")
+    if found then return found:match("^" .. pattern .. "$") end
+  end
+  return text:match("[%s%[,](" .. pattern .. ")%f[%s,%]}%z]")
 end
 
 -- YAML 1.1: yes, no, on, off are booleans; an integer that begins with 0 is octal.
-local function as_old(value, source, line)
+local function as_old(value, source, line, key)
   local truth
   if type(value) == "string" then truth = OLD_BOOLEANS[value:lower()] end
-  if type(truth) == "boolean" and written(source, line) == value then return truth end
-  local digits = math.type(value) == "integer" and written(source, line)
-  if digits and digits:find("^0[0-7]+$") then return tonumber(digits, 8) end
+  if type(truth) == "boolean" and written(source, line, key, value) then return truth end
+  if math.type(value) == "integer" then
+    local digits = written(source, line, key, "0" .. value)
+    if digits and value > 0 and digits:find("^0[0-7]+$") then return tonumber(digits, 8) end
+  end
   return value
 end
 
@@ -59,7 +67,7 @@ local function walk(self, source, node, seen)
     if type(value) == "table" and not secret.is(value) then
       walk(self, source, value, seen)
     else
-      changed[key] = as_old(value, source, line)
+      changed[key] = as_old(value, source, line, key)
     end
   end
   for key, value in pairs(changed) do node[key] = value end

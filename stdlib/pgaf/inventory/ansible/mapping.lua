@@ -326,9 +326,13 @@ local function note_variable(model, name, place)
 end
 
 local function note_left_over(model)
+  local told = {}
   for _, host in ipairs(model.hosts.names) do
     for name, one in pairs(model.resolved[host]) do
-      if not model.used[name] and one.place.from ~= "-e" then note_variable(model, name, one.place) end
+      local key = ("%s %s:%d"):format(name, one.place.file, one.place.line)
+      local is_new = not told[key] and not model.used[name] and one.place.from ~= "-e"
+      if is_new then note_variable(model, name, one.place) end
+      told[key] = true
     end
   end
 end
