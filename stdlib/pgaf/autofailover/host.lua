@@ -15,10 +15,10 @@ function host.instance()
     probe = function(_, target) return (target.node:difference()) end,
     changes = function(_, target) return select(2, target.node:difference()) end,
     ensure = function(_, target)
-      local before = target.node:status()
-      if not target.node:launch() then return nil end
+      local changed, what = target.node:launch()
+      if not changed then return nil end
       target.begun_at = time.now()
-      return before == "absent" and "launched" or before == "running" and "changed its limits" or "started"
+      return what
     end,
   }
 end

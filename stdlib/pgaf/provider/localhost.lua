@@ -289,6 +289,7 @@ function Node:difference()
 end
 
 --- Makes the node's folders. True when it was not there.
+---@return boolean changed, string? what
 function Node:launch()
   local status = self:status()
   if status == "foreign" then refuse_foreign(self, "launch " .. self.name) end
@@ -300,7 +301,7 @@ function Node:launch()
   local paths = self:paths()
   for _, key in ipairs { "pg", "tls", "home", "run", "config", "share" } do fs.mkdir(paths[key]) end
   if not made and status ~= "running" then self:start() end
-  return made
+  return made, made and "launched" or nil
 end
 
 function Node:delete()
