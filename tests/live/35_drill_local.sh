@@ -72,4 +72,14 @@ source tests/live/lib/drill.sh
 
 expect 0 scripts/postgres_ha.lua
 drill_tests
+
+# Others of the catalogue, each judged by what its own file expects.
+for fault in switchover postmaster-kill replica-kill container-freeze; do
+  expect 0 scripts/drill.lua "$fault" --report "$WORK/tmp/$fault.html"
+  grep -q "<title>PASSED: " "$WORK/tmp/$fault.html"
+done
+# What this provider cannot do, and what nobody can, is refused before anything is touched.
+expect 3 scripts/drill.lua power-cut
+expect 64 scripts/drill.lua switchovr
+
 broken_hypotheses

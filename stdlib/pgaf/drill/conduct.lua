@@ -25,6 +25,7 @@ function conduct.declare(parser)
   parser:option("--rto", "Seconds that clients may be unable to write."):default("60"):convert(finish.positive)
     :argname "SECONDS"
   parser:flag("--switch-back", "At the end, give the primary's role back to the node that had it.")
+  parser:option("--report", "Write a page for a browser, complete in itself."):argname "FILE.html"
   parser:option("--json", "Write the result to this file."):argname "FILE"
   parser:flag("--force", "Run although the budget cannot be met with the monitor's settings.")
   parser:option("--writers", "Clients that write."):default("1"):convert(finish.count):argname "N"

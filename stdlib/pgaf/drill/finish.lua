@@ -9,6 +9,7 @@ local log = require "pgafrun.log"
 local program = require "pgafrun.program"
 local task = require "pgafrun.task"
 local judge = require "pgaf.drill.judge"
+local page = require "pgaf.drill.page"
 local reporter = require "pgaf.drill.report"
 
 local finish = {}
@@ -66,10 +67,12 @@ local function show(result)
 end
 
 -- Nothing that goes wrong here changes the verdict.
-local function write_result(path, result)
-  local ok, problem = pcall(fs.write, path, json.encode(result, { indent = 2 }) .. "\n")
+local function write_result(path, make, result)
+  local ok, problem = pcall(function() fs.write(path, make(result)) end)
   if not ok then log.error("the result could not be written", { file = path, problem = tostring(problem) }) end
 end
+
+local function as_json(result) return json.encode(result, { indent = 2 }) .. "\n" end
 
 local function refuse(problem, result)
   result.verdict = judge.refusal(problem)
@@ -107,7 +110,8 @@ function finish.run(spec, declare, runbook, ...)
   -- The task is cancelled after Ctrl-C: what is left to write is written out of its reach.
   task.shield(30, function()
     if result.run then show(result) end
-    if args.json then write_result(args.json, result) end
+    if args.json then write_result(args.json, as_json, result) end
+    if args.report then write_result(args.report, page.render, result) end
   end)
   -- Of kind "cancelled", so that the exit code is that of the signal it was.
   local free, why = pcall(task.check)

@@ -21,6 +21,7 @@ local phases = require "pgaf.drill.phases"
 local prediction = require "pgaf.drill.prediction"
 local put_back = require "pgaf.drill.put_back"
 local sentinel = require "pgaf.drill.sentinel"
+local series = require "pgaf.drill.series"
 local state = require "pgaf.autofailover.state"
 local timeline = require "pgaf.drill.timeline"
 local watch = require "pgaf.autofailover.watch"
@@ -468,6 +469,9 @@ function Drill:judge()
   if self.timeline then
     measure(self)
     self.result.timeline = self.timeline:export()
+    local zero = self.timeline:at "fault_sent" or self.steady_from
+    self.result.zero, self.result.series = zero, series.writes(self.workload.ledger, zero)
+    self.result.lanes = series.lanes(self.timeline, self.steady_from, time.now(), zero)
   end
   self.result.ended = time.iso()
   self.result.verdict = judge.drill(self.result)
