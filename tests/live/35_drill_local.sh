@@ -31,7 +31,7 @@ useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nolo
 # That user may not be able to read the checkout.
 cp "$PGAFRUN" "$WORK/pgafrun"
 mkdir -p "$WORK/share/tests/live" "$WORK/state-home" "$WORK/tmp"
-cp -r stdlib scripts "$WORK/share/"
+cp -r stdlib scripts vendor "$WORK/share/"
 cp -r tests/live/lib "$WORK/share/tests/live/"
 cat >"$INVENTORY" <<LUA
 return {
