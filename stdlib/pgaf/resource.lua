@@ -55,14 +55,26 @@ local function meant(word, candidates)
   return near and (", did you mean %q?"):format(near) or ""
 end
 
+-- Where the script asks for the resource: "play.lua:12". nil where that is not known, as after a tail call, or when it
+-- is one of our own modules that asks: then the step's place is the one to look at.
+local function place(level)
+  if debug.getinfo(level, "t").istailcall then return nil end
+  local caller = debug.getinfo(level + 1, "Sl")
+  local file = caller and caller.source:match "^@(.*)$"
+  if not file or file:find "/stdlib/pgaf/" then return nil end
+  return ("%s:%d"):format(file, caller.currentline)
+end
+
 -- What a plan refuses before it runs; should it be run all the same, it says why it cannot be.
-local function with_problems(kind, name, problems)
+local function with_problems(kind, name, problems, where)
   local function refuse()
     error.raise {
       kind = "config", operation = ("%s %s"):format(kind, name), message = table.concat(problems, "; "),
     }
   end
-  return { kind = kind, name = name, problems = problems, probe = refuse, apply = refuse, changes = refuse }
+  return {
+    kind = kind, name = name, problems = problems, where = where, probe = refuse, apply = refuse, changes = refuse,
+  }
 end
 
 -- ------------------------------------------------------------------------------------------------------- parameters
@@ -128,7 +140,13 @@ end
 function resource.define(definition)
   local module = { definition = definition }
   for name, value in pairs(definition.also or {}) do module[name] = value end
-  return setmetatable(module, { __call = function(_, options) return construct(definition, options) end })
+  return setmetatable(module, {
+    __call = function(_, options)
+      local made = construct(definition, options)
+      if made.problems then made.where = place(2) end
+      return made
+    end,
+  })
 end
 
 -- ------------------------------------------------------------------------------------------------------ the registry
@@ -154,7 +172,7 @@ local function unknown_resource(name)
     return with_problems(name, tostring(given), {
       word and ("there is no resource %q: it is called %q here"):format(name, word)
         or ("there is no resource %q%s"):format(name, meant(name, resource.names())),
-    })
+    }, place(2))
   end
 end
 

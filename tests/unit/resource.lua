@@ -15,6 +15,16 @@ function T.test_a_name_that_does_not_exist_is_a_problem_and_no_error()
   lu.assertEquals(resource.flie({ path = "/x" }).name, "/x")
 end
 
+function T.test_mistakes_have_their_place()
+  local here = debug.getinfo(1, "S").source:gsub("^@", "")
+  local made = resource.flie { path = "/x" }
+  lu.assertEquals(made.where, ("%s:%d"):format(here, debug.getinfo(1, "l").currentline - 1))
+  made = resource.file { path = 1 }
+  lu.assertEquals(made.where, ("%s:%d"):format(here, debug.getinfo(1, "l").currentline - 1))
+  local function tail() return resource.file { path = 1 } end
+  lu.assertNil(tail().where)
+end
+
 function T.test_all_mistakes_in_parameters_are_told_at_once()
   local made = resource.file { pth = "/x", content = 3, mode = "rw", owner = "me", state = "gone" }
   local text = problems(made)

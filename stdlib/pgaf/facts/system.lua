@@ -61,8 +61,8 @@ function READ.group(answers, rest)
   if name then answers.group[name] = { gid = math.tointeger(gid) } end
 end
 
--- One block of KEY=VALUE for each unit, an empty line between them. A template ("x@.service") has no state, and its name
--- would end systemctl before the others.
+-- One block of KEY=VALUE for each unit, an empty line between them. A template ("x@.service") has no state, and its
+-- name would end systemctl before the others.
 function ASK.unit(all)
   local list = {}
   for _, request in ipairs(all) do

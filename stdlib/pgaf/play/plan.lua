@@ -284,7 +284,10 @@ function plan.build(play, selection)
   for _, section in ipairs(play.sections) do fields.check_section(section, report) end
   for i, step in ipairs(play.steps) do self.steps[i] = step end
   for _, handler in ipairs(play.handlers) do self.steps[#self.steps + 1] = handler end
-  for _, step in ipairs(self.steps) do fields.check(step, report) end
+  for _, step in ipairs(self.steps) do
+    fields.check(step, report)
+    work.check(step, report)
+  end
   self.step_names, self.handler_names = names_of(self.steps), names_of(play.handlers)
   -- misspelt options are told alone: they are a mistake of who runs it
   self.chosen = select.compile(self.selection, self.steps, self.names)

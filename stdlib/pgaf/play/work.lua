@@ -77,6 +77,13 @@ local function shared_or_own(step, target)
   return step.work
 end
 
+---The mistakes in resources that are the same for all targets: they are told also where the step has none.
+---@param step pgaf.Step
+---@param report fun(step: pgaf.Step, message: string, where?: string)
+function work.check(step, report)
+  if type(step.resource) == "table" then resources_of(step, nil, report) end
+end
+
 ---@param step pgaf.Step
 ---@param target pgaf.Target
 ---@param report fun(step: pgaf.Step, message: string, where?: string)
