@@ -181,7 +181,9 @@ end
 
 local function finish(layered, context, options)
   local problems = context.problems
-  local function report(path, message) problems[#problems + 1] = { path = path, message = message } end
+  local function report(path, message, file, line)
+    problems[#problems + 1] = { path = path, message = message, file = file, line = line }
+  end
   local top, extra_source = extra.apply(context.extra, layered.value, schema.names, report)
   if next(top.value) then
     local all = table.move(layered.layers, 1, #layered.layers, 1, {})
@@ -192,7 +194,7 @@ local function finish(layered, context, options)
   end
   local found = groups.build(layered.value, report)
   local value, origins = with_group_keys(layered.value, found)
-  local function own(path, message) report(origins[path] or path, message) end
+  local function own(path, message) report(explain.lent(origins, path) or path, message) end
   local result = schema.type(value, "", own)
   local resolved
   if #problems == 0 then

@@ -70,8 +70,22 @@ function explain.masked(value, name) return shown(value, name or "", { depth = 0
 ---@field value any masked
 ---@field from string "FILE:LINE", "group X (FILE:LINE)", "default"
 
+---The path of the group that lent a node's value; nil when it is the node's own.
+---@param origins table<string, string> of a node's keys
+---@param path string of the value, or within it
+---@return string?
+function explain.lent(origins, path)
+  local rest = ""
+  while path do
+    if origins[path] then return origins[path] .. rest end
+    local last = path:match("[.%[][^.%[]*$")
+    path, rest = last and path:sub(1, -#last - 1), (last or "") .. rest
+  end
+  return nil
+end
+
 local function origin(detail, path)
-  local via = detail.origins[path]
+  local via = explain.lent(detail.origins, path)
   local group = via and via:match("^groups%.([^.]+)%.")
   local real = via or path
   if layers.at(detail.layered.value, real) == nil then return "default" end

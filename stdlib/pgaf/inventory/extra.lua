@@ -22,6 +22,7 @@ local extra = {}
 ---@field value any
 ---@field file string "-e" or a file
 ---@field line integer
+---@field line_of? fun(node: table, key: any): integer of maps within the value
 ---@field typed? boolean it stood on the command line
 
 local HINT = "-e key=value, -e @FILE, or -e '{\"key\": 1}'"
@@ -56,7 +57,7 @@ local function from_words(text, list)
   end
 end
 
-local function from_map(map, list, place)
+local function from_map(map, list, place, line_of)
   if not layers.is_map(map) then
     local file, line = place(nil)
     usage(("%s:%d: extra variables are a map: key: value"):format(file, line))
@@ -66,7 +67,9 @@ local function from_map(map, list, place)
   table.sort(keys)
   for _, key in ipairs(keys) do
     local file, line = place(key)
-    list[#list + 1] = { key = key, value = map[key], file = file, line = line, typed = file == "-e" }
+    list[#list + 1] = {
+      key = key, value = map[key], file = file, line = line, line_of = line_of, typed = file == "-e",
+    }
   end
 end
 
@@ -80,7 +83,8 @@ local function from_file(path, list, keys)
     return from_map(chunk(), list, function(key) return path, source_lines.find(lines, key or "") or 1 end)
   end
   local file = yaml_file.parse(path, text, keys)
-  return from_map(file.value or {}, list, function(key) return path, key and file:line(file.value, key) or 1 end)
+  return from_map(file.value or {}, list, function(key) return path, key and file:line(file.value, key) or 1 end,
+    function(node, key) return file:line(node, key) end)
 end
 
 ---@param arguments string[] what was given with -e, in order
@@ -102,31 +106,50 @@ function extra.parse(arguments, keys)
   return list
 end
 
-local function set(node, path, value)
-  local name, rest = path:match("^([^.]+)%.(.+)$")
-  if not name then
-    node[path] = layers.merge(node[path], value)
+local function segments(path)
+  local list = {}
+  for name in path:gmatch("[^.]+") do list[#list + 1] = name end
+  return list
+end
+
+local function set(node, names, value)
+  for i = 1, #names - 1 do
+    if not layers.is_map(node[names[i]]) then node[names[i]] = {} end
+    node = node[names[i]]
+  end
+  node[names[#names]] = value
+end
+
+-- Each value of a map by itself, so that each has its own line.
+local function put(layer, names, value, entry, line, prefix)
+  if layers.is_map(value) and next(value) ~= nil and #names < 50 then
+    for key, one in pairs(value) do
+      local inner = table.move(names, 1, #names, 1, {})
+      inner[#inner + 1] = tostring(key)
+      put(layer, inner, one, entry, entry.line_of and entry.line_of(value, key) or line, prefix)
+    end
     return
   end
-  if not layers.is_map(node[name]) then node[name] = {} end
-  set(node[name], rest, value)
+  set(layer.top, names, value)
+  layer.places[prefix .. table.concat(names, ".")] = { file = entry.file, line = line }
 end
 
 -- nodes.NAME.KEY: lists are replaced as a whole, so the layer holds all of it, with one value changed.
-local function set_node(nodes, entry, report)
+local function put_node(nodes, entry, places, report)
   local name, rest = entry.key:match("^nodes%.([^.]+)%.(.+)$")
   local names = {}
   for i, node in ipairs(nodes) do
     names[i] = layers.is_map(node) and tostring(node.name) or "?"
     if names[i] == name then
       nodes[i] = layers.merge(node, {})
-      set(nodes[i], rest, entry.value)
-      return ("nodes[%d].%s"):format(i, rest)
+      local names_of_rest = segments(rest)
+      if #names_of_rest > 1 then nodes[i][names_of_rest[1]] = layers.merge(nodes[i][names_of_rest[1]] or {}, {}) end
+      put({ top = nodes[i], places = places }, names_of_rest, entry.value, entry, entry.line, ("nodes[%d]."):format(i))
+      return
     end
   end
-  report(entry.key, name and ("there is no data node %q%s"):format(name, did_you_mean(name, names)) or
+  report(entry, name and ("there is no data node %q%s"):format(name, did_you_mean(name, names)) or
     "of one node: nodes.NAME.KEY=value")
-  return nil
 end
 
 -- What stood in the process list is no secret any more.
@@ -140,7 +163,7 @@ local function layer_of(value, places)
         if places[path] then return places[path].file, places[path].line end
         path = path:match("^(.*)[.%[][^.%[]*$")
       end
-      return nil
+      return nil -- of a list that was copied: written below
     end,
   }
 end
@@ -149,25 +172,25 @@ end
 ---@param entries pgaf.inventory.Extra[]
 ---@param value table the inventory below
 ---@param known string[] the inventory's keys
----@param report pgaf.schema.Report
----@return pgaf.inventory.Layer? layer, pgaf.inventory.Source? source
-function extra.apply(entries, value, known, report)
-  local is_key, top, places, vars, var_places = {}, {}, {}, {}, {}
+---@param tell fun(path: string, message: string, file: string, line: integer)
+---@return pgaf.inventory.Layer layer, pgaf.inventory.Source? source
+function extra.apply(entries, value, known, tell)
+  local is_key, vars, var_places = {}, {}, {}
+  local layer = { top = {}, places = {} }
   for _, name in ipairs(known) do is_key[name] = true end
+  local function report(entry, message) tell(entry.key, message, entry.file, entry.line) end
   for _, entry in ipairs(entries) do
-    local first = entry.key:match("^[^.]+")
-    places[entry.key] = { file = entry.file, line = entry.line }
+    local first = entry.key:match("^[^.]+") or ""
     if entry.typed and SECRET[entry.key] then
-      report(entry.key, "a secret on the command line is seen by all who may list processes: take it from a file, " ..
-        "-e @FILE")
+      report(entry, "a secret on the command line is seen by all who may list processes: take it from a file, -e @FILE")
     elseif first == "nodes" and entry.key ~= "nodes" then
-      top.nodes = top.nodes or table.move(value.nodes or {}, 1, #(value.nodes or {}), 1, {})
-      local path = set_node(top.nodes, entry, report)
-      if path then places[path] = places[entry.key] end
+      local nodes = type(value.nodes) == "table" and value.nodes or {}
+      layer.top.nodes = layer.top.nodes or table.move(nodes, 1, #nodes, 1, {})
+      put_node(layer.top.nodes, entry, layer.places, report)
     elseif is_key[first] then
-      set(top, entry.key, entry.value)
+      put(layer, segments(entry.key), entry.value, entry, entry.line, "")
     elseif entry.key:find(".", 1, true) then
-      report(entry.key, ("the inventory has no key %q%s"):format(first, did_you_mean(first, known)))
+      report(entry, ("the inventory has no key %q%s"):format(first, did_you_mean(first, known)))
     else
       vars[entry.key], var_places[entry.key] = entry.value, entry
     end
@@ -176,7 +199,7 @@ function extra.apply(entries, value, known, report)
     from = "-e", rank = variables.EXTRA, vars = vars,
     place = function(name) return var_places[name].file, var_places[name].line end,
   } or nil
-  return layer_of(top, places), source
+  return layer_of(layer.top, layer.places), source
 end
 
 return extra

@@ -1,0 +1,269 @@
+-- Inventories that build on each other, groups, variables and -e: what wins, and where mistakes are told.
+local error = require "pgafrun.error"
+local explain = require "pgaf.inventory.explain"
+local fs = require "pgafrun.fs"
+local inventory = require "pgaf.inventory"
+local json = require "pgafrun.json"
+local program = require "pgafrun.program"
+local secret = require "pgaf.secret"
+local test = require "pgaf.test"
+
+local lu = test.lu
+
+local T = {}
+local directory
+
+local COMMON = [[
+return {
+  formation = "t",
+  provider = { kind = "local" },
+  monitor = { name = "mon", port = 6400 },
+  nodes = {
+    { name = "a", port = 6401, vars = { own = "a's" } },
+    { name = "b", port = 6402 },
+    { name = "c", port = 6403, replication_quorum = false },
+  },
+  timers = { health_check_period = 1000, health_check_timeout = 2000 },
+  operator_networks = { "10.0.0.0/8", "127.0.0.1/32" },
+  application = { password = "changeme-DEV-ONLY" },
+  vars = { release = 1, word = "all" },
+  groups = {
+    east = { hosts = { "a", "b" }, vars = { word = "east", zone = 1 }, node = { candidate_priority = 80 } },
+    west = { hosts = { "b", "c" }, vars = { word = "west" } },
+    both = { children = { "east", "west" }, vars = { word = "both", wide = true, own = "group's" } },
+  },
+}
+]]
+
+function T.setUp()
+  directory = fs.mkdtemp "inventory-test-"
+  fs.write(directory .. "/common.lua", COMMON)
+end
+function T.tearDown() fs.remove_tree(directory) end
+
+local function write(name, text)
+  fs.write(directory .. "/" .. name, text)
+  return directory .. "/" .. name
+end
+
+local function extended(changes, options)
+  local text = 'local inventory = require "pgaf.inventory"\nreturn inventory.extend("common.lua", ' .. changes .. ")\n"
+  return inventory.load(write("top.lua", text), options)
+end
+
+local function refusal(changes, options)
+  local ok, e = pcall(extended, changes, options)
+  lu.assertFalse(ok)
+  lu.assertTrue(error.is(e, "inventory") or error.is(e, "usage"), tostring(e))
+  return e.message:gsub(directory:gsub("%p", "%%%0") .. "/", ""), e
+end
+
+local function from(list, key)
+  for _, one in ipairs(list) do
+    if one.key == key then return one.from:gsub(directory:gsub("%p", "%%%0") .. "/", "") .. "", one.value end
+  end
+end
+
+function T.test_maps_are_merged_lists_and_values_replaced()
+  local value = extended [[{
+    environment = "lab",
+    timers = { health_check_period = 500 },
+    operator_networks = { "192.168.0.0/16" },
+  }]]
+  lu.assertEquals(value.timers.health_check_period, 500)
+  lu.assertEquals(value.timers.health_check_timeout, 2000)
+  lu.assertEquals(value.operator_networks, { "192.168.0.0/16" })
+  lu.assertEquals(#value.nodes, 3)
+  lu.assertEquals(from(explain.formation(value), "timers.health_check_period"), "top.lua:4")
+  lu.assertEquals(from(explain.formation(value), "timers.health_check_timeout"), "common.lua:10")
+  lu.assertEquals(from(explain.formation(value), "timers.primary_demote_timeout"), "default")
+  lu.assertEquals(#explain.files(value), 2)
+end
+
+function T.test_an_empty_list_replaces_a_list()
+  lu.assertEquals(extended('{ environment = "lab", operator_networks = {} }').operator_networks, {})
+end
+
+function T.test_three_files_and_a_folder()
+  fs.mkdir(directory .. "/env")
+  write("middle.lua", 'return require("pgaf.inventory").extend("common.lua", { environment = "lab", formation = "m" })')
+  local top = write("env/top.lua", [[
+local base = require("pgaf.inventory").extend("../middle.lua", { domain = "x.org" })
+return base]])
+  local value = inventory.load(top)
+  lu.assertEquals({ value.environment, value.formation, value.domain }, { "lab", "m", "x.org" })
+  lu.assertEquals(value.file, top)
+end
+
+function T.test_a_mistake_is_told_where_it_was_written()
+  write("common.lua", (COMMON:gsub('"127.0.0.1/32"', '"127.0.0.1"')))
+  local message, e = refusal [[{
+    environment = "lba",
+    timers = { health_chek = 500 },
+  }]]
+  lu.assertStrContains(message, "common.lua:11: operator_networks[2]: wants a network")
+  lu.assertStrContains(message, 'top.lua:3: environment: did you mean "lab"?')
+  lu.assertStrContains(message, "top.lua:4: timers.health_chek: there is no such key")
+  lu.assertEquals(#e.problems, 4)
+end
+
+function T.test_files_that_build_on_each_other_or_are_not_there()
+  write("common.lua", 'return require("pgaf.inventory").extend("top.lua", {})')
+  lu.assertStrContains(refusal "{}", "common.lua:1: the files build on each other: ")
+  fs.remove(directory .. "/common.lua")
+  lu.assertStrContains(refusal "{}", "top.lua:2: it builds on common.lua, which cannot be read")
+  lu.assertErrorMsgContains("belongs into an inventory file", inventory.extend, "x.lua", {})
+end
+
+function T.test_groups()
+  local groups = extended('{ environment = "lab" }').groups
+  lu.assertEquals(groups, {
+    all = { "mon", "a", "b", "c" }, monitor = { "mon" }, data = { "a", "b", "c" }, quorum = { "a", "b" },
+    east = { "a", "b" }, west = { "b", "c" }, both = { "a", "b", "c" },
+  })
+end
+
+function T.test_variables_from_all_to_groups_to_the_node()
+  local value = extended('{ environment = "lab" }')
+  lu.assertEquals(value.vars.mon, { release = 1, word = "all" })
+  lu.assertEquals(value.vars.a, { release = 1, word = "east", zone = 1, wide = true, own = "a's" })
+  lu.assertEquals(value.vars.b, { release = 1, word = "west", zone = 1, wide = true, own = "group's" })
+  lu.assertEquals(value.nodes[3].vars.word, "west")
+  local host = explain.host(value, "a")
+  lu.assertEquals(from(host.vars, "word"), "group east (common.lua:15)")
+  lu.assertEquals(host.groups, { "both", "data", "east" })
+  lu.assertEquals(#host.vars[#host.vars - 2].overrides, 0)
+end
+
+function T.test_priority_decides_between_groups_of_one_depth()
+  local value = extended [[{ environment = "lab", groups = { east = { priority = 5 } } }]]
+  lu.assertEquals(value.vars.b.word, "east")
+end
+
+function T.test_groups_lend_keys_to_nodes_that_have_none()
+  local value = extended [[{
+    environment = "lab", groups = { all = { node = { limits = { cpu = 2 }, port = 7000 } } },
+  }]]
+  lu.assertEquals(value.nodes[1].candidate_priority, 80)
+  lu.assertEquals(value.nodes[3].candidate_priority, 50)
+  lu.assertEquals(value.monitor.limits.cpu, 2)
+  lu.assertEquals(value.nodes[1].port, 6401)
+  lu.assertEquals(from(explain.host(value, "a").keys, "candidate_priority"), "group east (common.lua:15)")
+  lu.assertEquals(from(explain.host(value, "a").keys, "limits.cpu"), "group all (top.lua:3)")
+end
+
+function T.test_mistakes_in_groups_are_told_together()
+  local message = refusal [[{
+    environment = "lab",
+    groups = {
+      east = { hosts = { "a", "bb" } },
+      north = { children = { "wset" } },
+      a = { hosts = {} },
+      data = { hosts = { "a" } },
+      quorum = {},
+      loop = { children = { "pool" } },
+      pool = { children = { "loop" } },
+      west = { nodes = {}, vars = { ["a-b"] = 1, f = print } },
+      all = { node = { candidate_priority = 101 } },
+    },
+  }]]
+  lu.assertStrContains(message, 'top.lua:5: groups.east.hosts[2]: there is no node "bb"')
+  lu.assertStrContains(message, 'top.lua:6: groups.north.children[1]: there is no group "wset", did you mean "west"?')
+  lu.assertStrContains(message, "top.lua:7: groups.a: a node has this name")
+  lu.assertStrContains(message, 'top.lua:8: groups.data: the group "data" is the data nodes by itself')
+  lu.assertStrContains(message, "top.lua:9: groups.quorum: is made of the nodes with replication_quorum")
+  lu.assertStrContains(message, "the groups hold each other: loop, pool, loop")
+  lu.assertStrContains(message, "top.lua:12: groups.west.nodes: there is no such key")
+  lu.assertStrContains(message, "top.lua:12: groups.west.vars.a-b: wants a variable's name")
+  lu.assertStrContains(message, "top.lua:12: groups.west.vars.f: wants a text, a number")
+  lu.assertStrContains(message, "top.lua:13: groups.all.node.candidate_priority: wants a whole number from 0 to 100")
+end
+
+function T.test_extra_variables_win()
+  write("extra.yml", "postgres:\n  version: 14\nword: file\n")
+  local value = extended('{ environment = "lab", postgres = { version = 15, wal_keep_size = "1GB" } }', {
+    extra = {
+      "postgres.version=13 release=7", "@" .. directory .. "/extra.yml", "nodes.b.port=6999", '{"zone": [1, 2]}',
+      "text=a: b", "quoted='12'", "yes=true",
+    },
+  })
+  lu.assertEquals(value.postgres.version, 14)
+  lu.assertEquals(value.postgres.wal_keep_size, "1GB")
+  lu.assertEquals({ value.nodes[1].port, value.nodes[2].port }, { 6401, 6999 })
+  lu.assertEquals(value.vars.a.word, "file")
+  lu.assertEquals(value.vars.mon.release, 7)
+  local vars = value.vars.a
+  lu.assertEquals({ vars.zone[2], vars.text, vars.quoted, vars.yes }, { 2, "a: b", "12", true })
+  lu.assertEquals(from(explain.formation(value), "postgres.version"), "extra.yml:2")
+  lu.assertEquals(from(explain.host(value, "b").keys, "port"), "-e")
+  lu.assertEquals(from(explain.host(value, "a").keys, "port"), "common.lua:6")
+  lu.assertEquals(from(explain.host(value, "a").vars, "word"), "-e (extra.yml:3)")
+end
+
+function T.test_extra_variables_from_lua_and_json()
+  write("x.lua", 'return { domain = "from.lua", n = 1 }')
+  write("x.json", '{ "formation": "from-json", "m": { "k": null } }')
+  local value = extended('{ environment = "lab" }', {
+    extra = { "@" .. directory .. "/x.lua", "@" .. directory .. "/x.json" },
+  })
+  lu.assertEquals({ value.domain, value.formation, value.vars.a.n }, { "from.lua", "from-json", 1 })
+  lu.assertEquals(value.vars.a.m.k, json.null)
+end
+
+function T.test_mistakes_in_extra_variables()
+  local function says(extra, wanted)
+    lu.assertStrContains((refusal('{ environment = "lab" }', { extra = { extra } })), wanted)
+  end
+  says("word", '-e "word" is not key=value')
+  says("x y=1", 'is not key=value')
+  says("@/nonexistent.yml", "cannot read the extra variables /nonexistent.yml")
+  says("{a: ", "-e {a: :")
+  says("[1]", "extra variables are a map")
+  says("postgres.versoin=15", '-e: postgres.versoin: there is no such key, did you mean "version"?')
+  says("postgers.version=15", '-e: postgers.version: the inventory has no key "postgers", did you mean "postgres"?')
+  says("postgres.version=x", '-e: postgres.version: wants a whole number from 13 to 99, not "x"')
+  says("nodes.z.port=1", 'there is no data node "z"')
+  says("nodes=3", "nodes: wants a list")
+  says("application.password=hunter22", "a secret on the command line is seen by all")
+end
+
+function T.test_what_is_shown_has_no_secrets()
+  local value = extended [[{ environment = "lab", vars = {
+    api_token = "shown-to-nobody", key = require("pgaf.secret").value("nor-this-one"),
+    list = { { password = "or-this-one" } },
+  } }]]
+  local text = json.encode(explain.all(value))
+  for _, word in ipairs { "shown-to-nobody", "nor-this-one", "or-this-one", "changeme-DEV-ONLY" } do
+    lu.assertNotStrContains(text, word)
+  end
+  lu.assertStrContains(text, '"<secret>"')
+  lu.assertTrue(secret.is(value.vars.a.key))
+end
+
+function T.test_the_graph()
+  lu.assertEquals(table.concat(explain.graph(extended('{ environment = "lab" }')), "\n"), [[
+@all:
+  |--@both:
+  |  |--@east:
+  |  |  |--a
+  |  |  |--b
+  |  |--@west:
+  |  |  |--b
+  |  |  |--c
+  |--@data:
+  |  |--a
+  |  |--b
+  |  |--c
+  |--@monitor:
+  |  |--mon]])
+end
+
+function T.test_the_environments_that_come_with_pgafrun()
+  local folder = program.roots[1] .. "/scripts/inventory/"
+  local staging, production = inventory.load(folder .. "staging.lua"), inventory.load(folder .. "production.lua")
+  lu.assertEquals({ staging.environment, production.environment }, { "staging", "production" })
+  lu.assertEquals(staging.postgres.version, production.postgres.version)
+  lu.assertEquals(#explain.files(staging), 2)
+end
+
+test.run("inventory_layers", T)
