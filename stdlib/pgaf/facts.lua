@@ -319,6 +319,13 @@ function Facts:fetch(requests)
   return snapshot
 end
 
+---Asks for all that will be wanted, before anybody does. Raises what fetch raises.
+function Facts:prefetch()
+  local requests = {}
+  for _, request in pairs(self.wanted) do requests[#requests + 1] = request end
+  self:fetch(requests)
+end
+
 ---What the node is: operating system, size, addresses, packages, PostgreSQL; one round trip, or none when it is known.
 ---@param packages? string[] whose versions are wanted as well: names, or patterns of the shell
 ---@return pgaf.Machine

@@ -80,6 +80,14 @@ function formation.names(targets)
   return names
 end
 
+---Does what will be needed soon while others still wait. Its failure is told to whoever needs it.
+---@param f function
+---@param ... any
+function Formation:in_background(f, ...)
+  local group = self.provider.group
+  if group then group:spawn_named("ahead", pcall, f, ...) end
+end
+
 ---What is wrong before anything was touched: an instance of somebody else with a node's name.
 function Formation:refuse_foreign()
   local foreign = {}
@@ -87,7 +95,9 @@ function Formation:refuse_foreign()
     local group <close> = task.group { name = "looking" }
     for _, target in ipairs(self.targets) do
       group:spawn(function()
-        if target.node:status() == "foreign" then foreign[#foreign + 1] = target.name end
+        local status = target.node:status()
+        if status == "foreign" then foreign[#foreign + 1] = target.name end
+        if status == "running" then self:in_background(target.node.run, target.node, ":") end
       end)
     end
   end
@@ -113,7 +123,10 @@ end
 ---@return pgaf.provider.Lock
 function Formation:claim(what)
   self:look()
-  return self.provider:lock(what)
+  local lock = self.provider:lock(what)
+  -- not before: what is read while somebody else changes it is of no use
+  for _, target in ipairs(self.targets) do self:in_background(target.facts.prefetch, target.facts) end
+  return lock
 end
 
 ---Where a node's connections to others come from, for access rules.

@@ -37,6 +37,7 @@ function provider.open(inventory, group)
   local self = setmetatable({
     kind = "incus", formation = inventory.formation, inventory = inventory, settings = inventory.provider,
     system_user = "postgres", group = group, handles = {}, entries = {}, streams = {}, locks = {}, baked = {},
+    opened = task.condition(),
     monitor_name = inventory.monitor.name,
   }, Provider)
   for _, entry in ipairs { inventory.monitor, table.unpack(inventory.nodes) } do self.entries[entry.name] = entry end
@@ -46,12 +47,18 @@ end
 ---The connection to the server, made when it is first needed.
 ---@return pgaf.incus.Client
 function Provider:client()
+  while self.opening do self.opened:wait() end
   if self.the_client then return self.the_client end
-  self.remotes = remotes.load()
-  local server = self.remotes:server(self.settings.remote, self.settings.project)
-  -- Two tasks may come here at once; the second connection is as good as the first, and costs nothing.
-  self.the_client = client.open(server)
-  return self.the_client
+  self.opening = true
+  local ok, result = pcall(function()
+    self.remotes = remotes.load()
+    return client.open(self.remotes:server(self.settings.remote, self.settings.project))
+  end)
+  self.opening = false
+  self.opened:notify()
+  if not ok then rethrow(result, 0) end
+  self.the_client = result
+  return result
 end
 
 ---@param name string
@@ -225,7 +232,8 @@ function Provider:superfluous_images() return bake.superfluous(self, all_plans(s
 ---@return pgaf.bake.Superfluous[] removed
 function Provider:prune_images() return bake.prune(self, all_plans(self)) end
 
----Bakes the images that the inventory's nodes want, whether or not they are about to be launched. Raises what goes wrong.
+---Bakes the images that the inventory's nodes want, whether or not they are about to be launched. Raises what goes
+---wrong.
 ---@param tell? fun(text: string)
 ---@return string done
 function Provider:make_images_ahead(tell)
