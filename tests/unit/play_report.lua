@@ -195,6 +195,15 @@ function T.test_retrying_and_interruption_are_told()
   lu.assertStrContains(lines[2], "interrupted in: whole on n1. The same run again goes on from there.")
 end
 
+function T.test_handlers_that_were_notified_and_did_not_run_are_told()
+  local lines = {}
+  local tell = report.new { write = function(line) lines[#lines + 1] = line end }
+  local one, reload = item("files", "n1", { status = "running" }), item("reload", "n1")
+  tell:begin { title = "trial", items = { one, reload } }
+  tell:interrupted({ one }, { reload })
+  lu.assertStrContains(lines[2], "notified, and not run: reload on n1.")
+end
+
 -- -------------------------------------------------------------------------------------------------- for programs
 
 local function events_of(lines)

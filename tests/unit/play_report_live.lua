@@ -128,6 +128,15 @@ function T.test_a_node_that_waits_says_for_what()
   lu.assertEquals(on.shown()[2], "  n2  waits for one on n1")
 end
 
+function T.test_a_node_that_waits_for_all_of_a_step_says_for_whom()
+  local items = items_of({ "n1", "n2" }, { "one" })
+  items[1].status = "ok"
+  items[2].after = { { gate = true, status = "pending", after = { items[1], items_of({ "n3" }, { "two" })[1] } } }
+  local live, on = new(80, 24, items)
+  live:still_running()
+  lu.assertEquals(on.shown()[2], "  n2  waits for two on n3")
+end
+
 function T.test_progress_shows_as_a_bar()
   local items = items_of({ "n1" }, { "packages" })
   local live, on = new(80, 24, items)

@@ -139,7 +139,8 @@ function Report:still_running(items) tell(self, "still_running", items) end
 
 ---The run ends before its time; what was being done may be half done.
 ---@param items pgaf.Item[]
-function Report:interrupted(items) tell(self, "interrupted", items) end
+---@param not_run? pgaf.Item[] handlers that were notified
+function Report:interrupted(items, not_run) tell(self, "interrupted", items, not_run or {}) end
 
 ---@param result pgaf.play.Result
 function Report:finish(result) tell(self, "finish", result) end

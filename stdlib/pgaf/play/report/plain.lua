@@ -116,11 +116,20 @@ function Plain:still_running(items)
   self:say(("%s  ...      %s"):format(stamp(self), listed(items)))
 end
 
+-- What notified them is as wanted now, and will not notify them again.
+local function tell_not_run(self, items)
+  if not items or #items == 0 then return end
+  self.write(text.clean(("notified, and not run: %s. Another run will not notify them again: see to it by hand"):format(
+    listed(items))))
+end
+
 ---@param items pgaf.Item[]
-function Plain:interrupted(items)
+---@param not_run pgaf.Item[] handlers that were notified
+function Plain:interrupted(items, not_run)
   local where = listed(items)
   self:say(("%s  interrupted in: %s. The same run again goes on from there."):format(
     stamp(self), where ~= "" and where or "nothing"))
+  tell_not_run(self, not_run)
 end
 
 local function tell_failures(self, result)
@@ -151,6 +160,7 @@ function Plain:finish(result)
     for _, line in ipairs(recap.slowest(result)) do self:say(line) end
   end
   tell_failures(self, result)
+  if not (result.mode and result.mode.check) then tell_not_run(self, result.not_run) end
   self:say(recap.outcome(result))
 end
 
