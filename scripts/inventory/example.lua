@@ -29,6 +29,8 @@ return {
     profiles = { "default" }, --    in this order; together they give a root disk and the interface below
     nic = "eth0", --                the interface whose IPv4 address the nodes use among each other
     ready_timeout = 60, --          seconds from start until an address is there and systemd is up
+    bake = true, --                 install the packages once, in an image that the nodes are launched from
+    bake_max_age = 7, --            days after which that image is made anew
   },
   -- The other kind: process trees of this machine, on loopback addresses, for a laptop or CI.
   -- provider = { kind = "local", root = "~/.local/state/pgafrun/pgaf", bindir = "/usr/lib/postgresql/16/bin" },
