@@ -34,6 +34,12 @@ function cli.inventory_options(parser)
   parser:flag("--ask-vault-pass", "Ask for the password of Ansible vaults.")
 end
 
+-- A check runs the script once more, inside of itself: then this is passed.
+local function check_syntax(arguments, ...)
+  local syntax = require "pgaf.play.syntax"
+  if program.script and not syntax.is_active() then syntax.check(arguments.inventory or program.inventory, ...) end
+end
+
 ---Parses a script's arguments. A usage error is one line and exit code 64; --help prints and ends with 0.
 ---@param spec pgaf.cli.Spec
 ---@param declare? fun(parser: table) adds arguments, in argparse's words
@@ -49,9 +55,12 @@ function cli.parse(spec, declare, ...)
     exit(0)
   end)
   if spec.inventory ~= false then cli.inventory_options(parser) end
+  parser:flag("-v --verbose", "Tell more; twice: tracebacks too."):count "*"
   if declare then declare(parser) end
   function parser.error(_, message) usage(("%s: %s (--help tells the usage)"):format(spec.name, message)) end
   local arguments = parser:parse { ... }
+  program.verbosity = program.verbosity + (arguments.verbose or 0)
+  if arguments.syntax_check then check_syntax(arguments, ...) end
   if spec.inventory == false then return arguments end
   return arguments, cli.inventory(spec.name, arguments)
 end

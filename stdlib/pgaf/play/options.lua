@@ -17,6 +17,14 @@ local function words(list)
   return found
 end
 
+local function declare_lists(parser)
+  parser:flag("--list-tasks", "List the steps that would run, and run none.")
+  parser:flag("--list-hosts", "List the targets that they would run on.")
+  parser:flag("--list-tags", "List their tags.")
+  parser:option("--graph", "Show the order of the steps; as text, or for Graphviz."):argname "dot":args "?"
+  parser:flag("--syntax-check", "Load everything and tell every mistake that can be seen without touching anything.")
+end
+
 ---Declares them on a script's parser.
 ---@param parser table argparse's
 function options.declare(parser)
@@ -25,6 +33,10 @@ function options.declare(parser)
   parser:option("-t --tags", "Only steps with one of these tags."):argname "TAGS":count "*"
   parser:option("--skip-tags", "No step with one of these tags."):argname "TAGS":count "*"
   parser:option("-l --limit", "Only on these targets: names, groups, data:!pgaf-3."):argname "TARGETS":count "*"
+  parser:option("--start-at --start-at-task", "Leave out the steps that are declared before this one.")
+    :argname "STEP":target "start_at"
+  parser:flag("--step", "Ask before each step.")
+  declare_lists(parser)
   parser:flag("--json", "One JSON object a line on standard output, for programs.")
   parser:option("--junit", "Write the outcome of each step to this file too, as CI systems read it."):argname "FILE"
 end
@@ -32,10 +44,10 @@ end
 ---@param arguments table<string, any> as parsed
 ---@return pgaf.play.Selection
 function options.selection(arguments)
-  local function given(list) return list and #list > 0 and words(list) or nil end
+  local function given(list) return list and #list > 0 and list or nil end
   return {
-    tags = given(arguments.tags), skip_tags = given(arguments.skip_tags),
-    limit = arguments.limit and #arguments.limit > 0 and arguments.limit or nil, start_at = arguments.start_at,
+    tags = given(words(arguments.tags or {})), skip_tags = given(words(arguments.skip_tags or {})),
+    limit = given(arguments.limit), start_at = arguments.start_at,
   }
 end
 
@@ -45,15 +57,41 @@ local function exit_code(result)
   return 0
 end
 
----Runs a declared play as the arguments say.
----@param p pgaf.Play
----@param arguments table<string, any> as parsed
----@return integer exit_code
-function options.main(p, arguments)
-  local mode = { check = arguments.check or false, diff = arguments.diff or false }
-  -- where it asks questions, nothing moves below them
-  local tell = report.new { json = arguments.json, junit = arguments.junit, live = not arguments.step }
-  local plan = p:plan(options.selection(arguments))
+local function to_stdout(line) io.stdout:write(line, "\n") end
+
+-- --graph and the lists; true when one was asked for.
+local function list(plan, arguments)
+  local what = {
+    tasks = arguments.list_tasks, hosts = arguments.list_hosts, tags = arguments.list_tags, graph = arguments.graph,
+  }
+  if not next(what) then return false end
+  local listing = require "pgaf.play.listing"
+  if arguments.json then
+    listing.json(plan, what, to_stdout)
+    return true
+  end
+  for _, one in ipairs { "tasks", "hosts", "tags" } do
+    if what[one] then listing[one](plan, to_stdout) end
+  end
+  if what.graph then
+    local form = what.graph[1] or "text"
+    require("pgaf.play.graph")[form](plan, to_stdout)
+  end
+  return true
+end
+
+local function check_arguments(arguments)
+  local form = arguments.graph and arguments.graph[1]
+  if form and form ~= "dot" and form ~= "text" then
+    error.raise { kind = "usage", message = ("--graph wants text or dot, not %q"):format(form) }
+  end
+  if arguments.step and arguments.json then
+    error.raise { kind = "usage", message = "--step asks a person, and --json is for programs: one of them" }
+  end
+end
+
+-- What `before` took is given back when the run has ended, however it ends.
+local function run(p, plan, tell, mode)
   local claimed = p.before and p.before(mode)
   if claimed and not (getmetatable(claimed) or {}).__close then
     error.raise { kind = "script", message = "what a play's `before` returns has to be closable, or nil" }
@@ -62,6 +100,23 @@ function options.main(p, arguments)
   local result = plan:run(tell, mode)
   if p.after then p.after(result, tell) end
   return exit_code(result)
+end
+
+---Runs a declared play as the arguments say.
+---@param p pgaf.Play
+---@param arguments table<string, any> as parsed
+---@return integer exit_code
+function options.main(p, arguments)
+  check_arguments(arguments)
+  if arguments.syntax_check then return require("pgaf.play.syntax").finish(p, options.selection(arguments)) end
+  local plan = p:plan(options.selection(arguments))
+  if list(plan, arguments) then return 0 end
+  -- where it asks questions, nothing moves below them
+  local tell = report.new { json = arguments.json, junit = arguments.junit, live = not arguments.step }
+  return run(p, plan, tell, {
+    check = arguments.check or false, diff = arguments.diff or false,
+    ask = arguments.step and require("pgaf.play.prompt").new() or nil,
+  })
 end
 
 return options
