@@ -66,7 +66,10 @@ end
 -- "node[1:3]", "node[01:10:2]", "node-[a:c]" -> all names.
 local function expand(pattern)
   local before, range, after = pattern:match("^(.-)%[([^%]]*)%](.*)$")
-  if not before then return { pattern } end
+  if not before then
+    if pattern:find("[%[%]]") then return nil, "a bracket is not closed" end
+    return { pattern }
+  end
   local first, last, step = range:match("^(%w+):(%w+):?(%d*)$")
   if not first then return nil, "a range is [1:3], [01:10:2] or [a:c]" end
   local is_number = first:find("^%d+$") and last:find("^%d+$")

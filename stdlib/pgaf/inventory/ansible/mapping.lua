@@ -349,7 +349,7 @@ end
 ---@param model pgaf.ansible.Model
 ---@return pgaf.ansible.Mapped mapped, table<string, string> short a host's name here; hosts that are no nodes have none
 function mapping.apply(model)
-  local mapped = { value = { provider = {} }, places = {}, variables = {}, problem = model.problem }
+  local mapped = { value = { provider = {}, application = {} }, places = {}, variables = {}, problem = model.problem }
   local monitor, data = find_roles(model)
   local hosts = monitor and { monitor, table.unpack(data) } or data
   local by_scope = { each = hosts, data = data, monitor = { monitor } }
