@@ -168,7 +168,7 @@ function T.test_09_drift_is_mended_and_nothing_else_is_touched()
   query("mon", 6610, "postgres", "select pg_reload_conf()")
   fs.append(f:path("n2", "pg/pg_hba.conf"), "host all all 0.0.0.0/0 trust\n")
   query("n1", 6611, "postgres", "alter role app superuser")
-  lu.assertEquals(names((changes())), { "roles n1", "settings mon", "settings n2" })
+  lu.assertEquals(names((changes())), { "reload PostgreSQL n2", "roles n1", "settings in force mon", "settings n2" })
   lu.assertEquals(query("mon", 6610, "postgres", "show pgautofailover.health_check_period"), "500ms")
   lu.assertEquals(query("n1", 6611, "postgres", "select rolsuper from pg_roles where rolname = 'app'"), "f")
   assert_unchanged()
@@ -181,7 +181,8 @@ function T.test_10_a_changed_inventory_changes_what_it_says()
   f.values.nodes[2].candidate_priority = 40
   f.values.postgres.settings.work_mem = "5MB"
   lu.assertEquals(names((changes())), {
-    "formation settings mon", "keeper n1", "keeper n2", "roles n1", "settings mon", "settings n1", "settings n2",
+    "formation settings mon", "keeper n1", "keeper n2", "reload PostgreSQL mon", "reload PostgreSQL n1",
+    "reload PostgreSQL n2", "roles n1", "settings mon", "settings n1", "settings n2",
   })
   local connection <close> = as_application "another-password"
   lu.assertEquals(connection:query("show work_mem").rows[1].work_mem, "5MB")
@@ -193,7 +194,7 @@ end
 function T.test_11_a_setting_that_needs_a_restart_is_told()
   f.values.postgres.settings.max_connections = 77
   local found, _, formation = changes()
-  lu.assertEquals(names(found), { "settings n1", "settings n2" })
+  lu.assertEquals(names(found), { "reload PostgreSQL n1", "reload PostgreSQL n2", "settings n1", "settings n2" })
   lu.assertEquals(formation.restart_pending.n1, "max_connections")
   f.values.postgres.settings.max_connections = nil
   provision()
@@ -205,11 +206,11 @@ function T.test_12_a_stopped_node_is_started_and_a_dropped_one_taken_in_again()
   f:on("n2", "pg_autoctl", "stop", "--pgdata", data)
   task.sleep(2)
   local found = changes()
-  lu.assertStrContains(found["member 2 n2"], "n2 is not running")
+  lu.assertStrContains(found["member n2"], "n2 is not running")
   assert_unchanged()
   lu.assertEquals(f:on("n2", "pg_autoctl", "drop", "node", "--pgdata", data).code, 0)
   found = changes()
-  lu.assertStrContains(found["member 2 n2"], "n2 was dropped from the monitor")
+  lu.assertStrContains(found["member n2"], "n2 was dropped from the monitor")
   assert_unchanged()
 end
 

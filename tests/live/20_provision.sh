@@ -21,6 +21,7 @@ i.formation = "$prefix"
 i.monitor.name = "$prefix-monitor"
 i.nodes[1].name, i.nodes[2].name = "$prefix-1", "$prefix-2"
 i.nodes[1].limits = { memory = "1GiB" }
+i.provider.bake = false -- packages are installed on the nodes: 22_bake.sh is for the other way
 $2
 return i
 END
@@ -126,7 +127,7 @@ killed_at ' packages ' 0.3
 killed_at ' settings ' 0.6
 killed_at ' cluster +'"$prefix"'-monitor' 0.5
 killed_at ' monitor +'"$prefix"'-monitor' 0.7
-killed_at ' member 1 ' 1.2
+killed_at ' member ' 1.2
 run "$work/right.lua" postgres_ha
 [ "$status" -eq 0 ] || fail "repeated after six kills: status $status"
 said "$prefix-1.lxd:5432,$prefix-2.lxd:5432/appdb?target_session_attrs=read-write"
@@ -176,7 +177,7 @@ ok "a stopped instance is started, and the formation whole again"
 on "$prefix-2" <<<'systemctl stop pgautofailover; cd /var/lib/postgresql/pgaf; rm -rf pg/data pg/backup config/pg_autoctl share/pg_autoctl; cp -a pg /root/pg; mount -t tmpfs -o size=20m,mode=0700 tmpfs pg; chown postgres: pg; cp -a /root/pg/. pg'
 run "$work/right.lua" postgres_ha
 [ "$status" -eq 1 ] || fail "a full disk: status $status"
-said "FAILED: member 2 on $prefix-2"
+said "FAILED: member on $prefix-2"
 said "No space left on device"
 on "$prefix-2" <<<'systemctl stop pgautofailover; umount -l /var/lib/postgresql/pgaf/pg'
 run "$work/right.lua" postgres_ha
