@@ -75,7 +75,7 @@ function listing.tasks(plan, write)
     rows[#rows + 1] = words(listed.step, plan, listed.targets)
   end
   for i, line in ipairs(listing.columns(rows, "    ")) do
-    if heads[i] then write("  " .. heads[i]) end
+    if heads[i] then write(heads[i] == "" and "" or "  " .. heads[i]) end
     write(line)
   end
   if #rows == 0 then write("    no step is left by what was chosen") end

@@ -21,6 +21,10 @@ local active -- what is found; nil outside of a check
 local Findings = {}
 Findings.__index = Findings
 
+local function new()
+  return setmetatable({ problems = {}, told = {}, files = {}, modules = {}, seen = {}, places = {} }, Findings)
+end
+
 function Findings:add(text)
   if not self.told[text] then self.problems[#self.problems + 1] = text end
   self.told[text] = true
@@ -51,8 +55,17 @@ function Findings:file(path)
       one.assigned and "assignment to an undefined global" or "undefined global", one.name, near))
   end
   for name in text:gmatch "%f[%w_]require%s*%(?%s*[\"']([%w_%.%-]+)[\"']" do
-    local module = not is_library(name) and package.searchpath(name, package.path)
-    if module and not module:find("^/usr/share/lua/") then self:file(module) end
+    if not is_library(name) then self.modules[#self.modules + 1] = name end
+  end
+end
+
+-- Once more when the script has run: it may have said where its modules are.
+function Findings:read_modules()
+  local at = 1
+  while self.modules[at] do
+    local path = package.searchpath(self.modules[at], package.path)
+    if path and not path:find "^/usr/share/lua/" then self:file(path) end
+    at = at + 1
   end
 end
 
@@ -117,10 +130,12 @@ end
 ---@param inventory? string its file
 ---@param ... string the script's arguments
 function syntax.check(inventory, ...)
-  active = setmetatable({ problems = {}, told = {}, files = {}, seen = {}, places = {} }, Findings)
+  active = new()
   active:file(program.script)
   if inventory and inventory:find "%.lua$" and fs.stat(inventory) then active:file(inventory) end
+  active:read_modules()
   run_script(active, ...)
+  active:read_modules()
   tell(active)
   error.raise { kind = "exit", message = "exit", status = #active.problems == 0 and 0 or 1 }
 end
@@ -131,7 +146,7 @@ end
 ---@return integer exit_code
 function syntax.finish(p, selection)
   -- without a file (pgafrun -e) there was no outer run
-  local found = active or setmetatable({ problems = {}, told = {}, files = {}, seen = {}, places = {} }, Findings)
+  local found = active or new()
   for _, chosen in ipairs { {}, next(selection) and selection or nil } do
     local ok, raised = pcall(p.plan, p, chosen)
     if ok then found.plan = raised else found:raised(raised) end
