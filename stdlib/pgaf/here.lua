@@ -29,7 +29,7 @@ local function fail(self, what, result)
   for line in result.stderr:gmatch "[^\n]+" do lines[#lines + 1] = line end
   local last = table.concat(lines, "\n    ", math.max(1, #lines - ERROR_LINES + 1))
   error.raise {
-    kind = "command", operation = "run on " .. self.name, result = result,
+    kind = "command", operation = "run on " .. self.name, command = what, result = result,
     code = tostring(result.code or "signal " .. tostring(result.signal)),
     message = ("`%s` ended with %s%s"):format(what,
       result.code and "status " .. result.code or "signal " .. tostring(result.signal),

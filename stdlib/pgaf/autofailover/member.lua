@@ -68,6 +68,7 @@ local function create(target, argv, seconds)
   for line in result.stdout:gmatch("[^\n]+") do lines[#lines + 1] = line end
   error.raise {
     kind = "command", operation = ("%s %s on %s"):format(argv[1], argv[2], target.name), code = tostring(result.code),
+    command = table.concat(argv, " "), result = result,
     message = ("%s:\n    %s"):format(
       result.code == 124 and ("it did not end within %d s"):format(seconds) or "ended with status " .. result.code,
       table.concat(lines, "\n    ", math.max(1, #lines - LOG_LINES + 1))),

@@ -25,7 +25,7 @@ end
 function commands.fail(made, target, what, result, hint)
   error.raise {
     kind = "command", operation = ("%s %s on %s"):format(made.kind, made.name, target.name),
-    code = tostring(result.code), result = result, hint = hint,
+    code = tostring(result.code), command = what, result = result, hint = hint,
     message = ("`%s` ended with status %s%s"):format(what, tostring(result.code),
       commands.last_lines(result.stderr:find "%S" and result.stderr or result.stdout)),
   }

@@ -67,8 +67,9 @@ local function command_line(command, columns)
   return text.cut(text.clean(mask.apply(command.command)):gsub("%s+", " "), columns)
 end
 
-local function add_command(lines, command, verbosity)
+local function add_command(lines, command, target, verbosity)
   local result = command.result
+  if command.operation and command.operation ~= "run on " .. target then add(lines, "what", command.operation) end
   add(lines, "command", command_line(command, verbosity >= 1 and 2000 or COMMAND_COLUMNS))
   add(lines, "exit status", exit_status(result))
   local output = result.stderr and result.stderr:find "%S" and result.stderr or result.stdout or ""
@@ -103,7 +104,7 @@ function failure.lines(item, verbosity)
   local command = command_error(raised)
   if command then
     add_story(lines, raised, command)
-    add_command(lines, command, verbosity)
+    add_command(lines, command, target, verbosity)
     if raised.outcome then add(lines, "outcome", "unknown: the change may have been made, or not") end
     local hint = find_hint(raised)
     if hint then add(lines, "hint", hint) end
