@@ -243,13 +243,15 @@ local PREPARE = [[
 set -e
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
 mkdir -p /etc/dpkg/dpkg.cfg.d && echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/pgafrun-bake
-echo 'Acquire::Languages "none";' >/etc/apt/apt.conf.d/99pgafrun-bake]]
+echo 'Acquire::Languages "none";' >/etc/apt/apt.conf.d/99pgafrun-bake
+cd /var/lib/man-db 2>/dev/null && [ -e auto-update ] && mv auto-update auto-update.pgafrun-bake || :]]
 
 -- What belongs to one machine alone, and what only takes room. Host keys of the base image itself stay: every instance
 -- of it has those. systemd makes a machine id, and cloud-init its marks, at the node's first start.
 local CLEAN = [[
 set -e
 rm -f /usr/sbin/policy-rc.d /etc/dpkg/dpkg.cfg.d/pgafrun-bake /etc/apt/apt.conf.d/99pgafrun-bake
+(cd /var/lib/man-db 2>/dev/null && [ -e auto-update.pgafrun-bake ] && mv auto-update.pgafrun-bake auto-update) || :
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
 rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
