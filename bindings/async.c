@@ -11,6 +11,8 @@
 struct async {
   op_t *op;
   async_finish_t finish;
+  async_take_t take; /* of parts; NULL without */
+  uint64_t at;       /* when the wait ends */
   const char *operation;
   int index; /* of this userdata on the caller's stack */
   bool nil_on_timeout;
@@ -65,10 +67,16 @@ static int async_interrupted(lua_State *L, async_t *a) {
   return failure_raise(L, &f, operation);
 }
 
+static int async_suspend(lua_State *L, async_t *a);
+
 static int async_continue(lua_State *L, int status, lua_KContext ctx) {
   async_t *a = lua_touserdata(L, (int)ctx);
   op_t *op = a->op;
-  if (!op_is_done(op)) return async_interrupted(L, a);
+  if (!op_is_done(op)) {
+    if (scheduler_of(L)->running->cause != WAKE_DONE) return async_interrupted(L, a);
+    a->take(L, op);
+    return async_suspend(L, a);
+  }
   if (failure_is_set(&op->failure)) {
     failure_push(L, &op->failure, op->class->name, 1);
     async_release(a);
@@ -79,22 +87,28 @@ static int async_continue(lua_State *L, int status, lua_KContext ctx) {
   return n;
 }
 
-static int async_suspend(lua_State *L, async_t *a, op_t *op, double seconds, async_finish_t finish) {
-  a->op = op;
-  a->finish = finish;
-  if (op_is_done(op)) return async_continue(L, LUA_OK, a->index);
-  task_t *t = scheduler_of(L)->running;
-  op->waiter = t;
-  op->wake = async_wake;
-  uint64_t at = seconds > 0 && seconds < 1e9 ? uv_hrtime() + (uint64_t)(seconds * 1e9) : TASK_NEVER;
-  return task_suspend(L, t, NULL, at, op->class->name, a->index, async_continue);
+static int async_suspend(lua_State *L, async_t *a) {
+  return task_suspend(L, scheduler_of(L)->running, NULL, a->at, a->op->class->name, a->index, async_continue);
 }
 
 int async_wait(lua_State *L, async_t *a, op_t *op, double seconds, async_finish_t finish) {
-  return async_suspend(L, a, op, seconds, finish);
+  a->op = op;
+  a->finish = finish;
+  if (op_is_done(op)) return async_continue(L, LUA_OK, a->index);
+  op->waiter = scheduler_of(L)->running;
+  op->wake = async_wake;
+  op->part = a->take ? async_wake : NULL;
+  a->at = seconds > 0 && seconds < 1e9 ? uv_hrtime() + (uint64_t)(seconds * 1e9) : TASK_NEVER;
+  return async_suspend(L, a);
 }
 
 int async_wait_or_nil(lua_State *L, async_t *a, op_t *op, double seconds, async_finish_t finish) {
   a->nil_on_timeout = true;
-  return async_suspend(L, a, op, seconds, finish);
+  return async_wait(L, a, op, seconds, finish);
+}
+
+int async_wait_in_parts(lua_State *L, async_t *a, op_t *op, double seconds, async_take_t take,
+                        async_finish_t finish) {
+  a->take = take;
+  return async_wait(L, a, op, seconds, finish);
 }

@@ -31,6 +31,11 @@ int async_wait(lua_State *L, async_t *a, op_t *op, double seconds, async_finish_
 /* As async_wait, but when `seconds` pass it returns nil instead of raising. */
 int async_wait_or_nil(lua_State *L, async_t *a, op_t *op, double seconds, async_finish_t finish);
 
+/* As async_wait; take is called whenever a part of the result can be had already, and leaves the stack as it was. */
+typedef void (*async_take_t)(lua_State *L, op_t *op);
+int async_wait_in_parts(lua_State *L, async_t *a, op_t *op, double seconds, async_take_t take,
+                        async_finish_t finish);
+
 /* Pushes f as a structured error (cause on top of the stack is NOT taken). level: as luaL_where. */
 void failure_push(lua_State *L, const failure_t *f, const char *operation, int level);
 /* Raises f as a structured error. */

@@ -199,17 +199,25 @@ static int lconnection_exec(lua_State *L) {
   return async_wait(L, a, operation_made(L, op), o.timeout, lconnection_query_finish);
 }
 
-static int lconnection_pipeline_finish(lua_State *L, op_t *op) {
-  size_t count = pg_query_count(op);
-  lua_createtable(L, (int)count, 0);
-  for (size_t i = 0; i < count; i++) {
+#define RESULTS 4 /* where lconnection_pipeline keeps them on its stack */
+
+/* What is answered becomes Lua values while the server works on the rest. */
+static void lconnection_pipeline_take(lua_State *L, op_t *op) {
+  size_t count = pg_query_answered(op);
+  for (size_t i = lua_rawlen(L, RESULTS); i < count; i++) {
     failure_t f = {0};
     if (pg_query_failure(op, i, &f))
       pg_push_failure(L, op, i, &f);
     else
       pg_push_result(L, op, i);
-    lua_rawseti(L, -2, (lua_Integer)i + 1);
+    pg_query_drop(op, i);
+    lua_rawseti(L, RESULTS, (lua_Integer)i + 1);
   }
+}
+
+static int lconnection_pipeline_finish(lua_State *L, op_t *op) {
+  lconnection_pipeline_take(L, op);
+  lua_pushvalue(L, RESULTS);
   return 1;
 }
 
@@ -219,15 +227,17 @@ static int lconnection_pipeline(lua_State *L) {
   pg_connection_t *c = check_connection(L);
   lua_settop(L, 3);
   query_options_t o = read_options(L, 3, names);
+  lua_createtable(L, (int)lua_rawlen(L, 2), 0); /* at RESULTS */
   pg_statement_t *statements = pg_push_statements(L, 2, &count);
   async_t *a = async_begin(L, "pg.pipeline");
   require_ready(L, c, "pg.pipeline");
   if (count == 0) {
-    lua_newtable(L);
+    lua_pushvalue(L, RESULTS);
     return 1;
   }
   op_t *op = pg_query_start(c, o.atomic ? PG_QUERY_ATOMIC : PG_QUERY_PIPELINE, statements, count, o.mutates);
-  return async_wait(L, a, operation_made(L, op), o.timeout, lconnection_pipeline_finish);
+  return async_wait_in_parts(L, a, operation_made(L, op), o.timeout, lconnection_pipeline_take,
+                             lconnection_pipeline_finish);
 }
 
 static void push_identifier(lua_State *L, const char *text, size_t length) {

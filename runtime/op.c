@@ -30,9 +30,14 @@ void op_complete(op_t *op) {
   op_maybe_destroy(op);
 }
 
+void op_tell_part(op_t *op) {
+  if (op->state == OP_PENDING && op->part) op->part(op);
+}
+
 void op_release(op_t *op) {
   assert(op->held_by_waiter);
   op->wake = NULL;
+  op->part = NULL;
   if (op->state == OP_PENDING) {
     op->state = OP_CANCELLED;
     /* cancel may complete, which must not free op under our feet: the waiter's hold goes last */

@@ -41,7 +41,9 @@ struct op {
   bool mutates;           /* set before submit: abandoning it leaves the outcome unknown */
   failure_t failure;      /* of a DONE operation; kind NULL when it succeeded */
   void (*wake)(op_t *op); /* set by the waiter; called once when DONE, never after op_release */
-  void *waiter;           /* the waiter's own */
+  void (*part)(
+      op_t *op); /* may be set by the waiter: called when a part can be had while PENDING, then as wake */
+  void *waiter;  /* the waiter's own */
 };
 
 /* Zeroes op and sets its class; the waiter holds it from here on. */
@@ -50,6 +52,8 @@ void op_init(op_t *op, const op_class_t *class);
 void op_submit(op_t *op);
 /* The transport is through with op: marks it DONE, wakes the waiter, lets go. op may be freed on return. */
 void op_complete(op_t *op);
+/* Tells the waiter, if it wants to know, that a part of what is pending can be had already. */
+void op_tell_part(op_t *op);
 /* The waiter lets go; cancels what is pending. op may be freed on return. */
 void op_release(op_t *op);
 

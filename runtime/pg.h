@@ -76,6 +76,11 @@ typedef struct pg_notice {
 op_t *pg_query_start(pg_connection_t *c, pg_query_mode_t mode, const pg_statement_t *statements, size_t count,
                      bool mutates);
 size_t pg_query_count(const op_t *op);
+/* How many of the statements, from the first on, are answered for good, though the operation may still be pending. A
+ * pipeline tells that there are some more by op_tell_part. */
+size_t pg_query_answered(const op_t *op);
+/* Frees the result of statement i, which nobody will ask for again. */
+void pg_query_drop(op_t *op, size_t i);
 /* The result, also the error's, of statement i; NULL when none came. */
 const PGresult *pg_query_result(const op_t *op, size_t i);
 /* False when statement i succeeded; else fills f. outcome_unknown is set where the answer, or the

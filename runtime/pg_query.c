@@ -16,6 +16,7 @@
 #include "pg_internal.h"
 
 #define NOTICES_MAX 64
+#define PART 64 /* answers that are worth a look of whoever waits for all of them */
 
 typedef struct answer {
   PGresult *result; /* the error, once there was one */
@@ -163,6 +164,7 @@ static bool take_sync(pg_connection_t *c, pg_query_t *q, PGresult *r) {
     for (size_t i = 0; i < q->count; i++) q->answers[i].final = true;
   } else {
     q->answers[q->index++].final = true;
+    if (q->index % PART == 0) op_tell_part(&q->op);
   }
   return q->index < q->count || all_answered(c, q);
 }
@@ -253,6 +255,17 @@ op_t *pg_query_start(pg_connection_t *c, pg_query_mode_t mode, const pg_statemen
 /* --- what became of it --- */
 
 size_t pg_query_count(const op_t *op) { return ((const pg_query_t *)op)->count; }
+
+size_t pg_query_answered(const op_t *op) {
+  const pg_query_t *q = (const pg_query_t *)op;
+  return op_is_done(op) ? q->count : q->mode == PG_QUERY_PIPELINE ? q->index : 0;
+}
+
+void pg_query_drop(op_t *op, size_t i) {
+  answer_t *a = &((pg_query_t *)op)->answers[i];
+  PQclear(a->result);
+  a->result = NULL;
+}
 
 const PGresult *pg_query_result(const op_t *op, size_t i) {
   return ((const pg_query_t *)op)->answers[i].result;

@@ -300,6 +300,38 @@ function T.test_a_pipeline_that_breaks_tells_what_is_certain()
   lu.assertEquals(value(watcher, "select count(*) as v from breaks"), 1)
 end
 
+-- The first answers are handed over while the server still works on the others.
+function T.test_a_long_pipeline_that_breaks_keeps_what_was_answered()
+  local c <close> = connect()
+  local watcher <close> = connect()
+  local g <close> = task.group()
+  local statements = {}
+  for i = 1, 300 do statements[i] = { "select $1::int as v", { i } } end
+  statements[200] = { SLEEP }
+  statements[100] = { "select 1/0" }
+  local asking = g:spawn(c.pipeline, c, statements)
+  wait_for_sessions(watcher, SLEEP, 1)
+  watcher:query("select pg_terminate_backend($1)", { c.pid })
+  local r = asking:wait()
+  lu.assertEquals(#r, 300)
+  for i, answer in ipairs(r) do
+    if i == 100 then lu.assertTrue(is(answer, "postgres", "22012"), tostring(answer))
+    elseif i < 200 then lu.assertEquals(answer.rows[1].v, i)
+    elseif i == 200 then lu.assertTrue(is(answer, "postgres", "57P01"), tostring(answer))
+    else lu.assertTrue(is(answer, "network"), tostring(answer)) end
+  end
+end
+
+function T.test_a_long_pipeline_ends_in_time()
+  local c <close> = connect()
+  local statements = {}
+  for i = 1, 300 do statements[i] = { "select 1" } end
+  statements[200] = { SLEEP }
+  local e = fails("timeout", nil, c.pipeline, c, statements, { timeout = 0.3 })
+  lu.assertEquals(e.outcome, "unknown")
+  lu.assertFalse(c:is_open())
+end
+
 --- notifications
 
 T.test_notifications_are_stamped_when_they_come = connected(function(c)

@@ -63,11 +63,28 @@ static void may_complete_inside_cancel(void **state) {
   assert_int_equal(p.destroys, 1);
 }
 
+static void parts_are_told_to_who_asked_and_only_while_pending(void **state) {
+  probe_t p;
+  probe_init(&p);
+  op_tell_part(&p.op);
+  assert_int_equal(p.wakes, 0);
+  p.op.part = probe_wake;
+  op_tell_part(&p.op);
+  assert_int_equal(p.wakes, 1);
+  assert_false(op_is_done(&p.op));
+  op_release(&p.op);
+  op_tell_part(&p.op);
+  assert_int_equal(p.wakes, 1);
+  op_complete(&p.op);
+  assert_int_equal(p.destroys, 1);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(completes_once_and_is_freed_by_the_last_holder),
       cmocka_unit_test(cancelled_is_never_woken_and_lives_until_the_transport_lets_go),
       cmocka_unit_test(may_complete_inside_cancel),
+      cmocka_unit_test(parts_are_told_to_who_asked_and_only_while_pending),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
