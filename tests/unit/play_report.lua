@@ -110,9 +110,9 @@ function T.test_a_failed_command_is_told_with_status_output_and_what_to_do()
     result = { code = 100, stdout = "", stderr = table.concat(output, "\n") .. "\n" },
   } }) }
   lu.assertStrContains(text, "FAILED: packages on n1\n  command      apt-get -y install postgresql-97\n")
-  lu.assertStrContains(text, "\n  exit status  100\n  output       line 21\n               line 22\n")
+  lu.assertStrContains(text, "\n  exit status  100\n  output       line 16\n               line 17\n")
   lu.assertStrContains(text, "line 30")
-  lu.assertNotStrContains(text, "line 20")
+  lu.assertNotStrContains(text, "line 15")
   lu.assertStrContains(text, "\n  next         look on n1, mend it, and run the same again")
 end
 
@@ -328,6 +328,14 @@ function T.test_junit_is_written_also_after_an_interruption()
   lu.assertStrContains(xml, 'name="trial &amp; &lt;more&gt;" tests="3" failures="0" errors="1" skipped="1"')
   lu.assertStrContains(xml, '<error type="interrupted"')
   lu.assertStrContains(xml, '<skipped message="not reached: the run ended before"/>')
+end
+
+function T.test_junit_is_written_also_when_nothing_was_begun()
+  local xml = junit_of({}, function(tell)
+    tell:refused({ title = "trial" }, error.new { kind = "locked", message = "is being changed by somebody" })
+  end)
+  lu.assertStrContains(xml, '<testsuites name="trial" tests="1" failures="1"')
+  lu.assertStrContains(xml, "is being changed by somebody")
 end
 
 function T.test_junit_is_xml_whatever_the_nodes_wrote()

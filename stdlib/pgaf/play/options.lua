@@ -90,9 +90,19 @@ local function check_arguments(arguments)
   end
 end
 
+-- What has to be right before anything is touched; a refusal is reported, and goes on its way.
+local function before(p, plan, tell, mode)
+  local _ <close> = setmetatable({}, {
+    __close = function(_, raised)
+      if raised ~= nil then tell:refused(plan, raised) end
+    end,
+  })
+  return p.before(mode)
+end
+
 -- What `before` took is given back when the run has ended, however it ends.
 local function run(p, plan, tell, mode)
-  local claimed = p.before and p.before(mode)
+  local claimed = p.before and before(p, plan, tell, mode)
   if claimed and not (getmetatable(claimed) or {}).__close then
     error.raise { kind = "script", message = "what a play's `before` returns has to be closable, or nil" }
   end

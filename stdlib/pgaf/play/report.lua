@@ -114,6 +114,11 @@ end
 ---@param mode? pgaf.play.Mode
 function Report:begin(plan, mode) tell(self, "begin", plan, mode or {}) end
 
+---Nothing is begun: what has to be right before was not. The error itself is told by whoever catches it.
+---@param plan pgaf.Plan
+---@param raised any
+function Report:refused(plan, raised) tell(self, "refused", plan, raised) end
+
 ---@param item pgaf.Item
 function Report:started(item) tell(self, "started", item) end
 

@@ -6,7 +6,7 @@ local text = require "pgaf.play.report.text"
 
 local failure = {}
 
-local OUTPUT_LINES = 10
+local OUTPUT_LINES = 15
 local OUTPUT_LINES_VERBOSE = 500
 local COMMAND_COLUMNS = 160
 

@@ -154,6 +154,16 @@ function Junit:document()
   return table.concat(parts)
 end
 
+---What has to be right before anything is touched was not: one suite, whose one case tells why, and no step.
+---@param plan pgaf.Plan
+---@param raised any
+function Junit:refused(plan, raised)
+  self:begin { title = plan.title, items = { {
+    step = { "before anything" }, target = { name = plan.title }, status = "failed", error = raised,
+  } } }
+  self:interrupted()
+end
+
 ---@param plan pgaf.Plan
 function Junit:begin(plan)
   self.plan, self.began, self.stamp = plan, time.now(), time.iso():match "^[^.]*"
