@@ -1,5 +1,7 @@
 -- A formation in a few lines: what the monitor sees, and how an application connects.
 
+local task = require "pgafrun.task"
+
 local summary = {}
 
 local HEALTH = { [-1] = "unknown", [0] = "bad", [1] = "good" }
@@ -57,7 +59,10 @@ end
 ---@param formation pgaf.Formation
 ---@param report pgaf.play.Report
 function summary.tell(formation, report)
-  local state = formation:state()
+  -- a run of a part of the play says nothing of the monitor's machine
+  local ok, state = pcall(formation.state, formation)
+  task.check()
+  if not ok then state = false end
   report:event("formation", {
     formation = formation.name, state = state or nil, uri = summary.uri(formation),
     restart_pending = formation.restart_pending,
