@@ -243,7 +243,7 @@ function inventory.load(file, options)
   return result
 end
 
----In an inventory file: another file's table with changes. See docs/operations.md.
+---In an inventory file: another file's table with changes. See docs/inventories.md.
 inventory.extend = layers.extend
 
 ---In an inventory file: an Ansible inventory, to build on.

@@ -129,6 +129,7 @@ pgaf_monitor_port: 6001
 pgaf_number_sync_standbys: 0
 pgaf_app_networks: 10.0.0.0/8, 127.0.0.1/32
 pgaf_health_check_period: 2s
+pgaf_network_partition_timeout: 7s
 pgaf_node_considered_unhealthy_timeout: 9000
 pgaf_settings: { work_mem: 8MB, shared_buffers: 256MB, "pg_stat_statements.max": 500 }
 incus_image: debian/12
@@ -141,13 +142,14 @@ incus_config: { limits.cpu: 2, "limits.memory": 1GiB, security.nesting: true }
   lu.assertEquals({ value.monitor.port, value.nodes[1].port, value.nodes[2].port }, { 6001, 6000, 6010 })
   lu.assertEquals(value.application.networks, { "10.0.0.0/8", "127.0.0.1/32" })
   lu.assertEquals(value.timers.health_check_period, 2000)
+  lu.assertEquals(value.timers.network_partition_timeout, 7)
   lu.assertEquals(value.timers.node_considered_unhealthy_timeout, 9000)
   lu.assertEquals(value.postgres.settings, { work_mem = "8MB", ["pg_stat_statements.max"] = 500 })
   lu.assertEquals(value.postgres.shared_buffers, "256MB")
   lu.assertEquals({ value.provider.image, value.provider.profiles[2] }, { "debian/12", "database" })
   lu.assertEquals({ value.nodes[2].limits.cpu, value.nodes[2].limits.memory }, { 2, "1GiB" })
   lu.assertEquals({ value.nodes[2].candidate_priority, value.nodes[2].replication_quorum }, { 10, false })
-  lu.assertStrContains(notes(value, "unmapped"), 'all.yml:12: incus_config: "security.nesting" has no key here')
+  lu.assertStrContains(notes(value, "unmapped"), 'all.yml:13: incus_config: "security.nesting" has no key here')
 end
 
 function T.test_expressions()
@@ -345,6 +347,14 @@ function T.test_the_example_with_its_vault()
   lu.assertFalse(ok)
   lu.assertStrContains(e.message, "group_vars/all.yml:15: the vault password (of " .. at "pw2" .. ") does not open it")
   lu.assertNotStrContains(e.message, "wrong-password")
+end
+
+function T.test_each_variable_is_in_the_manual()
+  local manual = fs.read(program.roots[1] .. "/docs/moving-from-ansible.md")
+  for _, entry in ipairs(require("pgaf.inventory.ansible.names").KEYS) do
+    lu.assertStrContains(manual, "`" .. entry[1] .. "`")
+    for name in entry[4]:gmatch("%S+") do lu.assertStrContains(manual, "`" .. name .. "`") end
+  end
 end
 
 -- Whatever a file holds, it is read or refused in words: no other error, no hang.

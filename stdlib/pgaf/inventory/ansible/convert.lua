@@ -36,6 +36,12 @@ local function milliseconds(value)
   return factor and math.tointeger(tonumber(number) * factor) or value
 end
 
+local function seconds(value)
+  if type(value) ~= "string" or not value:find("%a") then return integer(value) end
+  local ms = milliseconds(value)
+  return math.type(ms) and ms % 1000 == 0 and ms // 1000 or value
+end
+
 -- YAML lists, JSON's and those of one text with commas between.
 local function list(value)
   if type(value) == "string" then
@@ -67,7 +73,7 @@ local function settings(value)
 end
 
 local KINDS = {
-  integer = integer, boolean = boolean, text = text, milliseconds = milliseconds, list = list, settings = settings,
+  integer = integer, boolean = boolean, text = text, milliseconds = milliseconds, seconds = seconds, list = list, settings = settings,
   environment = function(value)
     if type(value) ~= "string" then return value end
     local word = value:lower()

@@ -77,7 +77,7 @@ for _, number in ipairs { "health_check_max_retries", "enable_sync_wal_log_thres
   table.insert(names.KEYS, { "timers." .. number, "formation", "integer", ("pgaf_%s pgaf_monitor_%s %s"):format(
     number, number, number) })
 end
-table.insert(names.KEYS, { "timers.network_partition_timeout", "formation", "integer",
+table.insert(names.KEYS, { "timers.network_partition_timeout", "formation", "seconds",
   "pgaf_network_partition_timeout network_partition_timeout" })
 
 -- Patterns of groups whose hosts are the monitor, the first data node, or data nodes.
