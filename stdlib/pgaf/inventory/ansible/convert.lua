@@ -73,7 +73,8 @@ local function settings(value)
 end
 
 local KINDS = {
-  integer = integer, boolean = boolean, text = text, milliseconds = milliseconds, seconds = seconds, list = list, settings = settings,
+  integer = integer, boolean = boolean, text = text, milliseconds = milliseconds, seconds = seconds, list = list,
+  settings = settings,
   environment = function(value)
     if type(value) ~= "string" then return value end
     local word = value:lower()
