@@ -188,6 +188,7 @@ end
 ---One thing that is not as wanted.
 ---@class pgaf.PgDifference
 ---@field says string in one line
+---@field done? string what was done about it, when that is not plain from `says`
 ---@field what string for --diff
 ---@field before? string
 ---@field after? string
@@ -242,12 +243,13 @@ function server.resource(spec)
     return spec.compare(self, target, answers, about), about
   end
 
-  function resource:probe(target, facts)
-    local says = {}
-    for i, difference in ipairs((differing(self, target, facts))) do says[i] = difference.says end
-    if #says == 0 then return nil end
-    return (spec.subject and spec.subject .. ": " or "") .. table.concat(says, "; ")
+  local function tell(found, field)
+    local words = {}
+    for i, difference in ipairs(found) do words[i] = difference[field] or difference.says end
+    return #words > 0 and (spec.subject and spec.subject .. ": " or "") .. table.concat(words, "; ") or nil
   end
+
+  function resource:probe(target, facts) return tell((differing(self, target, facts)), "says") end
 
   function resource:changes(target, facts)
     local changes = {}
@@ -265,9 +267,9 @@ function server.resource(spec)
       refuse(self, target, "config", ("%s is a standby: ask the primary"):format(target.name),
         "`on` the primary only, or on_primary = true on all nodes: it is then done where the primary is")
     end
-    if spec.apply then return spec.apply(self, target, found) end
+    if spec.apply then return spec.apply(self, target, found) or tell(found, "done") end
     send(self, target, options, found)
-    return nil
+    return tell(found, "done")
   end
 
   return resource

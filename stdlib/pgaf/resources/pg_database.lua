@@ -63,7 +63,8 @@ end
 local function compare(options, self, target, now)
   local name = options.name
   local function differ(says, what, before, after, sql)
-    return { says = says, what = what, before = before, after = after, sql = sql }
+    local done = before == "missing" and "made" or after == "absent" and "removed" or nil
+    return { says = says, done = done, what = what, before = before, after = after, sql = sql }
   end
   if options.state == "absent" then
     return now.exists and

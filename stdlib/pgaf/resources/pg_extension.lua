@@ -62,8 +62,9 @@ local function compare(options, self, target, now)
   local is, where = text(now.version), text(now.schema)
   local function differ(says, what, before, after, sql)
     found[#found + 1] = {
-      says = says, what = ("%s in %s%s"):format(name, options.database, what), before = before, after = after,
-      sql = sql, database = options.database,
+      says = says, done = before == "missing" and "made" or after == "absent" and "removed" or nil,
+      what = ("%s in %s%s"):format(name, options.database, what), before = before, after = after, sql = sql,
+      database = options.database,
     }
   end
   if options.state == "absent" then

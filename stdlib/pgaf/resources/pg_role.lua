@@ -150,7 +150,7 @@ local function compare_absent(self, target, options, now)
   end
   return {
     {
-      says = "it is there", what = options.name, before = "there", after = "absent",
+      says = "it is there", done = "removed", what = options.name, before = "there", after = "absent",
       sql = "drop role " .. ident(options.name),
     },
   }
@@ -165,7 +165,7 @@ local function compare(options, self, target, now)
   local found = {}
   if not now.exists then
     found[1] = {
-      says = "it is missing", what = options.name, before = "missing", after = "there",
+      says = "it is missing", done = "made", what = options.name, before = "missing", after = "there",
       sql = function() return create(options) end,
     }
   else
