@@ -31,6 +31,7 @@ local suggest = require "pgaf.suggest"
 ---@field check? fun(options: table, report: fun(message: string)) what holds between parameters
 ---@field make fun(options: table): pgaf.Resource of options that are right, with all defaults
 ---@field also? table other public functions of the module
+---@field keys? string[] the parameters' names in order: filled in when they are first needed
 
 local resource = {}
 
@@ -96,14 +97,16 @@ local function read_options(definition, given, report)
     if not definition.parameters[key] then unknown_parameter(definition, key, report) end
   end
   local options = {}
-  for _, key in ipairs(sorted_keys(definition.parameters)) do
+  local function wrong(path, message) report(path .. " " .. message) end
+  definition.keys = definition.keys or sorted_keys(definition.parameters)
+  for _, key in ipairs(definition.keys) do
     local field, value = definition.parameters[key], given[key]
     if value == nil then
       value = field.default
       if type(value) == "function" then value = value(given) end
     end
     if value ~= nil then
-      options[key] = field[1](value, key, function(path, message) report(path .. " " .. message) end)
+      options[key] = field[1](value, key, wrong)
     elseif field.required then
       report(key .. " is missing")
     end
@@ -130,7 +133,7 @@ local function construct(definition, given)
   if #problems == 0 and definition.check then definition.check(options, report) end
   if #problems > 0 then return with_problems(kind, label, problems) end
   local made = definition.make(options)
-  made.kind, made.name = kind, name_of(definition, options)
+  made.kind, made.name = kind, definition.name(options)
   return made
 end
 

@@ -238,6 +238,11 @@ function T.test_10_command()
   made = resource.command { script = "true", creates = "/srv/never" }
   made:apply(target, (probe(made)))
   lu.assertEquals((probe(made)), "/srv/never is not there")
+  -- neither its own argument list nor that of the shell it runs in has the secret
+  converge(resource.command {
+    script = [[printf '%s\n' "$WORD" | grep -aqF -f - /proc/[0-9]*/cmdline && exit 1; touch /srv/unseen]],
+    env = { WORD = secret.value "a-secret-word" }, creates = "/srv/unseen",
+  })
   made = resource.command { argv = { "echo", secret.value "a-secret-word" } }
   lu.assertStrContains(made.problems[1], "every user can read argument lists")
 end
@@ -289,7 +294,10 @@ end
 function T.test_14_package()
   local told = {}
   local made = resource.package { names = { "hello" }, versions = { hello = "2.*" } }
-  converge(made, function(text, fraction) told[#told + 1] = ("%s %.2f"):format(text, fraction) end)
+  converge(made, function(text, fraction)
+    lu.assertTrue(fraction == nil or fraction >= 0 and fraction <= 1, text)
+    told[#told + 1] = text
+  end)
   converge(resource.package { names = { "hello" }, hold = true })
   drift(resource.package { names = { "hello" }, hold = true }, "apt-mark unhold hello")
   made = resource.package { names = { "hello" }, versions = { hello = "99.*" }, cache_valid_time = 86400 }
@@ -302,6 +310,7 @@ function T.test_14_package()
   converge(resource.package { names = { "hello" }, state = "absent", purge = true })
   converge(resource.package { names = { "hello" }, cache_valid_time = 86400 })
   lu.assertEquals(sh "ls /run | grep -c pgafrun-apt || :", "0\n")
+  lu.assertStrContains(told[1], "fetching apt's lists")
 end
 
 local KEY = [[

@@ -40,7 +40,9 @@ function T.test_what_holds_between_parameters()
   lu.assertStrContains(problems(resource.file { path = "/x" }), "wants either content or source")
   lu.assertStrContains(problems(resource.line { path = "/x", line = "a", pattern = "[" }), "no Lua pattern")
   lu.assertStrContains(problems(resource.template { path = "/x", text = "a\n<% oh" }), "for /x:2: <% is never closed")
-  lu.assertStrContains(problems(resource.template { path = "/x", source = "/no/such" }), "/no/such cannot be read")
+  lu.assertStrContains(problems(resource.template { path = "/x", source = "/no/such" }),
+    "source: /no/such is not there")
+  lu.assertStrContains(problems(resource.file { path = "/x", source = "/no/such" }), "source: /no/such is not there")
   lu.assertStrContains(problems(resource.file "x"), "wants its parameters in a table")
 end
 

@@ -151,7 +151,7 @@ function Provider:node(name)
   if not node then
     local entry = self.entries[name] or {}
     node = setmetatable({ name = name, provider = self, base = self.root .. "/" .. name }, Node)
-    node.hostname = entry.address
+    node.hostname, node.user = entry.address, self.system_user
     self.handles[name] = node
   end
   return node

@@ -19,6 +19,16 @@ function files.local_path(name)
   return folder .. "/" .. name
 end
 
+---What is wrong with a file of this machine that a resource names; nil when it is there, or cannot be looked at yet.
+---@param name string
+---@return string?
+function files.problem_with(name)
+  local path = files.local_path(name)
+  local ok, found = pcall(fs.stat, path)
+  if ok and not found then return ("%s is not there on this machine"):format(path) end
+  return nil
+end
+
 ---@param name string
 ---@param made pgaf.Resource for the error
 ---@return string

@@ -84,6 +84,8 @@ return resource.define {
     local given = (options.content and 1 or 0) + (options.source and 1 or 0)
     if options.state == "present" and given ~= 1 then report "wants either content or source" end
     if options.state == "absent" and given > 0 then report "absent, and yet with content" end
+    local problem = options.source and files.problem_with(options.source)
+    if problem then report("source: " .. problem) end
   end,
   make = make,
 }

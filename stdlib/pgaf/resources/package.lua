@@ -78,9 +78,10 @@ local function run_apt(made, target, what, script, tell)
 end
 
 local APT = [[
-apt='apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -o APT::Status-Fd=3'
+lists='apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0'
+apt="$lists -o APT::Status-Fd=3"
 exec 3>"$status"
-update() { $apt update >/dev/null && touch /var/lib/apt/lists; }
+update() { $lists update >/dev/null && touch /var/lib/apt/lists; }
 ]]
 
 -- An image's own lists are as old as the image. An installation that was killed half-way is finished before it is tried
@@ -180,6 +181,7 @@ local function make(options)
     local install, remove, mark = work_of(options, names, facts)
     if #install > 0 then
       local fresh = valid > 0 and facts.apt.age and facts.apt.age <= valid
+      if tell and not fresh then tell("fetching apt's lists") end
       run_apt(self, target, "apt-get install " .. table.concat(install, " "), INSTALL:format(
         options.recommends and "--install-recommends" or "--no-install-recommends", quote.sh_list(install),
         fresh and "yes" or "no"), tell)

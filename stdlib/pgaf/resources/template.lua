@@ -78,7 +78,8 @@ return resource.define {
     -- the plan tells a broken template; where files cannot be read yet, the run does
     local ok, problem = pcall(compile, options, { kind = "template", name = options.path })
     if not ok and error.is(problem, "template") then report(problem.message) end
-    if not ok and error.is(problem, "file") then report(problem.message) end
+    local missing = options.source and files.problem_with(options.source)
+    if missing then report("source: " .. missing) end
     return nil
   end,
   make = make,
