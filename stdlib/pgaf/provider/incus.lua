@@ -175,11 +175,11 @@ end
 ---@return string? difference, pgaf.bake.Plan[]? plans
 function Provider:image_difference(ahead)
   if not self.recipe then return nil end
-  local plans = bake.missing(self, self.recipe, ahead)
-  if #plans == 0 then return nil end
-  local names = {}
-  for i, plan in ipairs(plans) do names[i] = plan.alias .. " on " .. plan.base end
-  return "no image " .. table.concat(names, ", no image "), plans
+  local plans, leftovers = bake.missing(self, self.recipe, ahead)
+  local says = {}
+  for i, plan in ipairs(plans) do says[i] = ("no image %s on %s"):format(plan.alias, plan.base) end
+  for _, name in ipairs(leftovers) do says[#says + 1] = ("an interrupted baking left the builder %s"):format(name) end
+  return #says > 0 and table.concat(says, ", ") or nil, plans
 end
 
 ---Bakes the images that nodes are about to be launched from. Never fails for a reason of its own: without an image the
@@ -188,6 +188,7 @@ end
 ---@return string done
 function Provider:make_images(tell)
   local done = {}
+  bake.sweep(self)
   for _, plan in ipairs(select(2, self:image_difference()) or {}) do
     local ok, result = pcall(bake.make, self, plan, tell)
     if ok then
@@ -203,7 +204,7 @@ function Provider:make_images(tell)
       done[#done + 1] = ("%s could not be baked"):format(plan.alias)
     end
   end
-  return table.concat(done, "; ")
+  return #done > 0 and table.concat(done, "; ") or "removed what an interrupted baking left"
 end
 
 ---The image that a node is launched from: with its packages in it where there is one, else the inventory's.
@@ -238,11 +239,12 @@ function Provider:prune_images() return bake.prune(self, all_plans(self)) end
 ---@return string done
 function Provider:make_images_ahead(tell)
   local done = {}
+  bake.sweep(self)
   for _, plan in ipairs(select(2, self:image_difference(true)) or {}) do
     bake.make(self, plan, tell)
     done[#done + 1] = ("baked %s with %s"):format(plan.alias, table.concat(plan.recipe.packages, ", "))
   end
-  return table.concat(done, "; ")
+  return #done > 0 and table.concat(done, "; ") or "removed what an interrupted baking left"
 end
 
 -- --------------------------------------------------------------------------------------------------- before anything

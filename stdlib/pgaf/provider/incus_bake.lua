@@ -57,6 +57,11 @@ local bake = { ALIAS = ALIAS, DIGEST = DIGEST, BUILDER = BUILDER, BUILDER_TAG = 
 
 local function no_tell() end
 
+local function decode(text)
+  local ok, held = pcall(json.decode, text or "")
+  return ok and type(held) == "table" and held or nil
+end
+
 -- ------------------------------------------------------------------------------------------------------ what is wanted
 
 -- What another server calls by an alias, its daemon alone can look up: there the image's age bounds the difference.
@@ -117,32 +122,38 @@ function bake.plans(provider, entries, recipe, least)
   return plans
 end
 
+-- The builders among these instances whose bakers have died.
+local function abandoned(client, builders)
+  local list = {}
+  for _, name in ipairs(builders) do
+    local object = instance.of(client, name):get()
+    local held = object and decode(object.config[BUILDER_TAG])
+    if held and lease.is_over(held) then list[#list + 1] = name end
+  end
+  return list
+end
+
 ---Those that have to be baked: they are not there, or too old. Without `ahead` those that are about to be launched
 ---from: a single missing node is launched and installed quicker than an image is baked for it.
 ---@param provider pgaf.incus.Provider
 ---@param recipe pgaf.bake.Recipe
 ---@param ahead? boolean
----@return pgaf.bake.Plan[]
+---@return pgaf.bake.Plan[], string[] leftovers names of builders that interrupted bakings left
 function bake.missing(provider, recipe, ahead)
-  local entries, plans = {}, {}
+  local entries, plans, builders = {}, {}, {}
   for name, entry in pairs(provider.entries) do entries[name] = entry end
-  if not ahead then
-    for _, url in ipairs(provider:client():get "/1.0/instances" or {}) do
-      entries[url:match "/instances/([^/?]+)"] = nil
-    end
+  for _, url in ipairs(provider:client():get "/1.0/instances" or {}) do
+    local name = url:match "/instances/([^/?]+)"
+    if not ahead then entries[name] = nil end
+    if name:sub(1, #BUILDER) == BUILDER then builders[#builders + 1] = name end
   end
   for _, plan in ipairs(bake.plans(provider, entries, recipe, ahead and 1 or 2)) do
     if not select(2, bake.find(provider, plan)) then plans[#plans + 1] = plan end
   end
-  return plans
+  return plans, abandoned(provider:client(), builders)
 end
 
 -- ------------------------------------------------------------------------------------------------------- the builder
-
-local function decode(text)
-  local ok, held = pcall(json.decode, text or "")
-  return ok and type(held) == "table" and held or nil
-end
 
 local function refuse_name(name)
   error.raise {
@@ -210,7 +221,7 @@ local function creation(provider, plan, record)
   }
 end
 
--- Makes the builder. Returns nil when somebody else has baked the image meanwhile.
+-- Makes the builder; or nil, and the image's fingerprint, when somebody else has baked it meanwhile.
 local function take_builder(provider, plan, tell)
   local handle = instance.of(provider:client(), BUILDER .. plan.digest)
   local token = crypto.random_hex(8)
@@ -231,7 +242,7 @@ local function take_builder(provider, plan, tell)
       waited = true
       task.sleep(WAIT_PAUSE)
       local found, fresh = bake.find(provider, plan)
-      if found and fresh then return nil end
+      if found and fresh then return nil, found.fingerprint end
     end
   end
 end
@@ -340,10 +351,9 @@ end
 ---@return string fingerprint
 function bake.make(provider, plan, tell)
   tell = tell or no_tell
-  bake.sweep(provider)
   tell("launching a builder from " .. plan.base)
-  local handle = take_builder(provider, plan, tell)
-  if not handle then return bake.find(provider, plan).fingerprint end
+  local handle, fingerprint = take_builder(provider, plan, tell)
+  if not handle then return fingerprint end
   local ok, result = pcall(task.timeout, BAKE_SECONDS, build, provider, plan, handle, tell)
   remove_builder(provider, handle)
   if not ok then rethrow(result, 0) end
