@@ -12,9 +12,11 @@ struct async {
   op_t *op;
   async_finish_t finish;
   async_take_t take; /* of parts; NULL without */
-  uint64_t at;       /* when the wait ends */
+  double seconds;    /* how long at most; 0: as long as it takes */
+  uint64_t at;       /* when that is over */
   const char *operation;
-  int index; /* of this userdata on the caller's stack */
+  const char *subject; /* NULL without */
+  int index;           /* of this userdata on the caller's stack */
   bool nil_on_timeout;
 };
 
@@ -48,20 +50,23 @@ async_t *async_begin(lua_State *L, const char *operation) {
   return a;
 }
 
+void async_about(async_t *a, const char *subject) { a->subject = subject; }
+
 static void async_wake(op_t *op) { task_wake(op->waiter, WAKE_DONE); }
 
 static int async_interrupted(lua_State *L, async_t *a) {
   task_t *t = scheduler_of(L)->running;
   const char *operation = a->operation;
   bool unknown = a->op->mutates;
-  async_release(a);
+  async_release(a); /* a itself stays: it is on the stack */
   if (t->cause != WAKE_TIMER) return error_raise_interrupt(L, t, operation, unknown);
   if (a->nil_on_timeout) {
     lua_pushnil(L);
     return 1;
   }
   failure_t f = {0};
-  failure_set(&f, "timeout", "timeout", "%s did not end within its time limit", operation);
+  failure_set(&f, "timeout", "timeout", "%s%s%s did not end within its time limit of %g s", operation,
+              a->subject ? " of " : "", a->subject ? a->subject : "", a->seconds);
   f.retryable = true;
   f.outcome_unknown = unknown;
   return failure_raise(L, &f, operation);
@@ -98,6 +103,7 @@ int async_wait(lua_State *L, async_t *a, op_t *op, double seconds, async_finish_
   op->waiter = scheduler_of(L)->running;
   op->wake = async_wake;
   op->part = a->take ? async_wake : NULL;
+  a->seconds = seconds;
   a->at = seconds > 0 && seconds < 1e9 ? uv_hrtime() + (uint64_t)(seconds * 1e9) : TASK_NEVER;
   return async_suspend(L, a);
 }

@@ -26,6 +26,8 @@ typedef int (*async_finish_t)(lua_State *L, op_t *op);
 
 /* Pushes a userdata that will own the op, whatever happens to the task. */
 async_t *async_begin(lua_State *L, const char *operation);
+/* What the operation is about, for the message when its time is up. The text must be kept on the caller's stack. */
+void async_about(async_t *a, const char *subject);
 /* Waits for op. seconds > 0: raise kind "timeout" when they pass (the task's deadline holds in any case). */
 int async_wait(lua_State *L, async_t *a, op_t *op, double seconds, async_finish_t finish);
 /* As async_wait, but when `seconds` pass it returns nil instead of raising. */

@@ -141,7 +141,10 @@ static int lprocess_run_with_input(lua_State *L, int status, lua_KContext contex
     o.input = lua_tolstring(L, 2, &o.input_size);
     luaL_argcheck(L, o.input_size <= INPUT_MAX, 1, "option 'stdin' is longer than 1 GiB");
   }
+  lua_rawgeti(L, 1, 1); /* stays, for the message */
+  const char *program = lua_tostring(L, -1);
   async_t *a = async_begin(L, "process.run");
+  async_about(a, program);
   op_t *op = operation_made(L, process_run(&runtime_of(L)->loop, &o));
   return async_wait(L, a, op, timeout, lprocess_run_finish);
 }
