@@ -3,6 +3,7 @@
 
 local throw = error
 local error = require "pgafrun.error"
+local host = require "pgaf.autofailover.host"
 local task = require "pgafrun.task"
 
 local composite = {}
@@ -62,6 +63,13 @@ local function flatten(list, made)
   else
     for _, one in ipairs(made) do list[#list + 1] = one end
   end
+end
+
+---The names of all nodes, where each is a machine of its own.
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource|pgaf.Resource[]
+function composite.names(formation)
+  return function(target) return formation.provider:can("packages") and host.names(formation)(target) or {} end
 end
 
 local function refuse_other_target(resource, spec, target)

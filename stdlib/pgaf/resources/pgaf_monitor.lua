@@ -1,5 +1,5 @@
 -- The monitor of a pg_auto_failover formation, from its folders to a server that answers. Everything about it is in
--- the formation's inventory; the packages are there already.
+-- the formation's inventory; all machines are there, with their packages.
 --
 --     local formation = require("pgaf.autofailover.formation").open(place, inventory)
 --     p:step { "monitor", on = "monitor", timeout = 600, resource = resource.pgaf_monitor { formation = formation } }
@@ -31,7 +31,7 @@ return resource.define {
     return composite.new {
       target = formation.monitor,
       parts = {
-        of_formation(cluster.survey), host.folders(formation), of_formation(passwords.kept),
+        of_formation(cluster.survey), composite.names(formation), host.folders(formation), of_formation(passwords.kept),
         of_formation(pki.authority), pki.server(formation), settings.files(formation), settings.in_force(formation),
         host.service(formation), cluster.offline(formation), composite.first(member.monitor(formation)),
         of_formation(roles.on_monitor),

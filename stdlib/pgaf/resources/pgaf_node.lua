@@ -23,8 +23,9 @@ return resource.define {
     return composite.new {
       role = "node",
       parts = {
-        host.folders(formation), pki.server(formation), settings.files(formation), settings.in_force(formation),
-        host.service(formation), composite.first(member.node(formation)), member.keeper(formation),
+        composite.names(formation), host.folders(formation), pki.server(formation), settings.files(formation),
+        settings.in_force(formation), host.service(formation), composite.first(member.node(formation)),
+        member.keeper(formation),
       },
     }
   end,
