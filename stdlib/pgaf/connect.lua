@@ -204,6 +204,16 @@ end
 ---@return pgafrun.pg.Connection
 function Reach:primary(purpose) return probe(self, self.inventory.nodes, purpose, "read-write") end
 
+--- To any data node; `turn` says which of them is tried first.
+---@param purpose string
+---@param turn integer
+---@return pgafrun.pg.Connection
+function Reach:any(purpose, turn)
+  local all, entries = self.inventory.nodes, {}
+  for i = 1, #all do entries[i] = all[(turn + i - 2) % #all + 1] end
+  return probe(self, entries, purpose, "any")
+end
+
 --- The URI an application uses (without its password).
 ---@return string
 function Reach:uri()

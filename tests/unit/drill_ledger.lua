@@ -1,5 +1,6 @@
 local error = require "pgafrun.error"
 local ledger = require "pgaf.drill.ledger"
+local personas = require "pgaf.drill.personas"
 local test = require "pgaf.test"
 
 local lu = test.lu
@@ -31,6 +32,21 @@ function T.test_the_gap_lies_between_the_servers()
   lu.assertEquals(gap.from, 1.01)
   lu.assertEquals(gap.to, 6.50)
   lu.assertEquals(gap.from_host .. gap.to_host, "ab")
+end
+
+function T.test_split_brain_is_what_the_old_server_acknowledges_after_another_has()
+  local made = book {
+    { 1, ACK, "a" }, { 2, ACK, "a" }, { 5, ACK, "b" }, { 5.5, ACK, "a" }, { 6, NO, "a" }, { 9, ACK, "a" },
+  }
+  local ids, last = personas.split_brain(made, "a", 1.5)
+  lu.assertEquals(ids, { 4, 6 })
+  lu.assertEquals(last, 2)
+  -- from 8 on it is the primary again
+  lu.assertEquals(personas.split_brain(made, "a", 1.5, 8), { 4 })
+end
+
+function T.test_a_server_that_stays_primary_splits_nothing()
+  lu.assertEquals(personas.split_brain(book { { 1, ACK, "a" }, { 9, ACK, "a" } }, "a", 2), {})
 end
 
 function T.test_the_dying_server_may_acknowledge_after_the_fault_was_sent()

@@ -17,6 +17,7 @@ local connect = require "pgaf.connect"
 local fault = require "pgaf.drill.fault"
 local journal = require "pgaf.drill.journal"
 local judge = require "pgaf.drill.judge"
+local personas = require "pgaf.drill.personas"
 local phases = require "pgaf.drill.phases"
 local prediction = require "pgaf.drill.prediction"
 local put_back = require "pgaf.drill.put_back"
@@ -194,6 +195,7 @@ function Drill:start_observing(seconds)
   self:follow_provider()
   self:watch_victim_die()
   self.workload:start(self.group)
+  self.personas = personas.start(self.group, self)
   self.steady_from = time.now()
   task.sleep(seconds)
 end
@@ -396,6 +398,7 @@ end
 --- Stops the clients and looks every write up, on every node.
 function Drill:look_writes_up()
   self.workload:stop()
+  self.personas:stop()
   self:audit()
 end
 
@@ -449,6 +452,8 @@ local function measure(self)
   r.seconds = { promoted = since_fault("promoted"), writable = since_fault("writable"),
     monitor = since_fault("presumed_gone"), first_ack = since_fault("first_ack"), whole = since_fault("whole") }
   r.promoted = marks.assigned ~= nil
+  r.personas = self.personas:result(self.victim_host, sent,
+    marks.assigned and self.timeline:chosen_again(self.baseline.primary, marks.assigned.at))
   local open, close = marks.presumed_gone or marks.writable, marks.synchronous
   if open and close then
     r.async = { seconds = close.at - open.at, acknowledged = book:acknowledged_between(open.at, close.at) }

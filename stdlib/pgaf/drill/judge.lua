@@ -39,6 +39,14 @@ local function hypothesis_findings(r, reasons)
   return true
 end
 
+local function split_findings(r, reasons)
+  local ids = r.personas and r.personas.split_brain or {}
+  if #ids == 0 then return false end
+  reasons[#reasons + 1] = ("split brain: the old primary acknowledged %d writes after another node had: %s"):format(
+    #ids, first_ids(ids))
+  return true
+end
+
 local function speed_findings(r, reasons)
   local slow = false
   if r.may_stop then return false end
@@ -96,6 +104,7 @@ end
 ---@field budget number seconds
 ---@field promotion? "must"|"never"|"may" what the fault's file expects
 ---@field promoted? boolean
+---@field personas? pgaf.PersonasResult
 ---@field broken? string[] expectations that the fault's own steps found broken
 ---@field may_stop? boolean clients may be without service until all is put back
 ---@field waited number how long a write was waited for
@@ -141,6 +150,7 @@ function judge.drill(r)
   -- A drill that could not go on may have ended before any client could be back.
   local slow = (r.gap or not r.failure) and speed_findings(r, reasons)
   slow = hypothesis_findings(r, reasons) or slow
+  slow = split_findings(r, reasons) or slow
   return verdict(decide(r, lost, untrue or slow), reasons)
 end
 

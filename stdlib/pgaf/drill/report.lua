@@ -71,6 +71,20 @@ local function write_lines(r, lines)
   end
 end
 
+local function persona_lines(r, lines)
+  local p = r.personas
+  if not p then return end
+  lines[#lines + 1] = ("readers           %d reads, longest without %.2f s, %d went back in time"):format(
+    p.reads, p.longest_unread, #p.went_back)
+  if p.pinned.last then
+    lines[#lines + 1] = ("the old primary   acknowledged its last write %.2f s after the fault"):format(p.pinned.last)
+  end
+  if p.two_at_once then
+    lines[#lines + 1] = ("two nodes said    that they take writes, %.2f .. %.2f s after the fault: %s"):format(
+      p.two_at_once.first, p.two_at_once.last, table.concat(p.two_at_once.nodes, " and "))
+  end
+end
+
 local function role_lines(r, lines)
   local before, after = r.roles and r.roles.before, r.roles and r.roles.after
   if not before then return end
@@ -91,6 +105,7 @@ function report.lines(result, options)
   speed_lines(result, lines)
   phase_lines(result, paint, lines)
   write_lines(result, lines)
+  persona_lines(result, lines)
   role_lines(result, lines)
   return lines
 end

@@ -189,6 +189,20 @@ function Timeline:look(formation)
   end
 end
 
+--- When a node was given the primary's role again, after a time; nil if never.
+---@param node string
+---@param after number
+---@return number? at
+function Timeline:chosen_again(node, after)
+  local first
+  for _, change in ipairs(self.changes) do
+    if change.node == node and change.at > after and CHOSEN[change.goal] and (not first or change.at < first) then
+      first = change.at
+    end
+  end
+  return first
+end
+
 --- As a sink for pgaf.autofailover.watch.
 ---@return pgaf.WatchSink
 function Timeline:sink()

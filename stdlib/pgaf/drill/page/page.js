@@ -155,6 +155,21 @@
     section("The ledger: what became of each write", table(["fate", ">writes", ""], rows));
   }
 
+  function personas() {
+    const p = r.personas;
+    if (!p) return;
+    const rows = [
+      ["pinned to the old primary", p.pinned.acknowledged + " acknowledged, " + p.pinned.refused + " refused, " + p.pinned.unknown + " unknown",
+        p.pinned.last === undefined ? "" : "its last write " + seconds(p.pinned.last) + " after the fault"],
+      ["acknowledged by both sides (split brain)", String(list(p.split_brain).length), list(p.split_brain).slice(0, 20).join(", ")],
+      ["reader of any node", p.reads + " reads", "longest without one " + seconds(p.longest_unread)],
+      ["reads that went back in time", String(list(p.went_back).length),
+        list(p.went_back).slice(0, 5).map((b) => seconds(b.seconds) + ": " + b.from + " → " + b.to + " (" + b.from_host + " → " + b.to_host + ")").join("; ")],
+      ["two nodes that said they take writes", p.two_at_once ? "yes" : "never",
+        p.two_at_once ? seconds(p.two_at_once.first) + " to " + seconds(p.two_at_once.last) : "asked every 100 ms"]];
+    section("Clients of other habits", table(["who", "what", ""], rows));
+  }
+
   function settings() {
     const rows = Object.entries(r.timers || {}).sort().map(([k, v]) => [k, typeof v === "number" ? +v.toPrecision(6) : v]);
     rows.push(["synchronous_commit", r.synchronous_commit || "unknown"]);
@@ -172,6 +187,7 @@
   writes();
   phases();
   ledger();
+  personas();
   settings();
   history();
   document.documentElement.dataset.drawn = String(charts.length);
