@@ -195,6 +195,17 @@ function T.test_retrying_and_interruption_are_told()
   lu.assertStrContains(lines[2], "interrupted in: whole on n1. The same run again goes on from there.")
 end
 
+function T.test_only_what_a_failure_kept_back_is_left_out()
+  local failed = item("one", "n1", { status = "failed", error = command_failed() })
+  local text = told {
+    failed, item("two", "n1", { status = "skipped", barred = failed, detail = "after the failure of one on n1" }),
+    item("three", "n1", { status = "skipped", detail = "not wanted here" }),
+    item("reload", "n1", { status = "skipped", handler = true, detail = "not notified" }),
+  }
+  lu.assertStrContains(text, "1 failed, 1 left out, nothing changed")
+  lu.assertStrContains(text, "failed 1   skipped 2   unreachable 0")
+end
+
 function T.test_handlers_that_were_notified_and_did_not_run_are_told()
   local lines = {}
   local tell = report.new { write = function(line) lines[#lines + 1] = line end }

@@ -20,7 +20,9 @@ local function count_by_target(items)
       row = { name = text.clean(item.target.name), bad = false }
       by_target[item.target.name], rows[#rows + 1] = row, row
     end
-    row[item.status] = (row[item.status] or 0) + 1
+    -- a handler that nobody notified is none
+    local counts = not item.handler or item.status ~= "skipped" or item.barred
+    if counts then row[item.status] = (row[item.status] or 0) + 1 end
     if item.status == "failed" or item.status == "unreachable" then row.bad = true end
   end
   return rows
@@ -89,6 +91,15 @@ local function changes(counts, check)
   return table.concat(parts, ", ")
 end
 
+-- What a failure has kept from being begun; steps that were not wanted are not among them.
+local function left_out(items)
+  local count = 0
+  for _, item in ipairs(items) do
+    if item.status == "skipped" and item.barred then count = count + 1 end
+  end
+  return count
+end
+
 ---"3 changes in 1.20 s", "1 failed, 4 left out, nothing changed in 0.31 s".
 ---@param result pgaf.play.Result
 ---@return string
@@ -97,7 +108,7 @@ function recap.outcome(result)
   local failed, unreachable = counts.failed or 0, counts.unreachable or 0
   if failed > 0 then parts[#parts + 1] = ("%d failed"):format(failed) end
   if unreachable > 0 then parts[#parts + 1] = ("%d unreachable"):format(unreachable) end
-  if #parts > 0 then parts[#parts + 1] = ("%d left out"):format(counts.skipped or 0) end
+  if #parts > 0 then parts[#parts + 1] = ("%d left out"):format(left_out(result.items)) end
   parts[#parts + 1] = changes(counts, result.mode and result.mode.check)
   return ("%s in %.2f s"):format(table.concat(parts, ", "), result.seconds)
 end
