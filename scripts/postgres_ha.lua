@@ -1,9 +1,14 @@
 -- Provisions a PostgreSQL formation with automatic fail-over, or brings one back to what its inventory says.
 --
 --     pgafrun -i scripts/inventory/local.lua scripts/postgres_ha.lua
---     pgafrun -i scripts/inventory/local.lua scripts/postgres_ha.lua --check --diff     what would it change?
+--     ... --check --diff                    what would it change? Nothing is touched, no lock is taken
+--     ... --tags settings --limit data      only the settings, only on the data nodes
+--     ... --list-tasks, --graph             what there is to do, and in which order
 --
 -- A run that was killed half-way is repeated; a second run changes nothing.
+--
+-- Targets: the monitor (group `monitor`), the data nodes (`data`; `quorum`: those that commits wait for), and whatever
+-- groups the inventory has. What each step looks at and changes is in stdlib/pgaf/autofailover/.
 
 local cli = require "pgaf.cli"
 local formations = require "pgaf.autofailover.formation"
@@ -40,7 +45,6 @@ local everywhere = play.everywhere
 local first = formation.nodes[1].name
 local has_packages = place:can "packages" -- else the programs are this machine's own
 
--- Groups: monitor, data (the data nodes), quorum (those that commits wait for), and the inventory's own.
 local p = play.new { title = "PostgreSQL HA " .. formation.name, targets = formation.targets }
 
 local machines = p:section { "The machines", tags = "machines" }
