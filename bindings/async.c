@@ -65,8 +65,8 @@ static int async_interrupted(lua_State *L, async_t *a) {
     return 1;
   }
   failure_t f = {0};
-  failure_set(&f, "timeout", "timeout", "%s%s%s did not end within its time limit of %g s", operation,
-              a->subject ? " of " : "", a->subject ? a->subject : "", a->seconds);
+  failure_set(&f, "timeout", "timeout", "%s%sthe time limit of %g s passed", a->subject ? a->subject : "",
+              a->subject ? " did not end: " : "", a->seconds);
   f.retryable = true;
   f.outcome_unknown = unknown;
   return failure_raise(L, &f, operation);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 
@@ -11,6 +12,7 @@
 #include "runtime/fs.h"
 
 #define LOCK_METATABLE "pgafrun.fs.Lock"
+#define MEMORY_METATABLE "pgafrun.fs.MemoryFile"
 
 enum { MODE_MAX = 07777 };
 
@@ -199,6 +201,44 @@ static int llock_close(lua_State *L) {
   return 0;
 }
 
+/* --- in memory ------------------------------------------------------------------------------------------- */
+
+static int lfs_in_memory(lua_State *L) {
+  size_t size;
+  failure_t f = {0};
+  const char *data = luaL_checklstring(L, 1, &size);
+  int *fd = lua_newuserdatauv(L, sizeof *fd, 0);
+  *fd = -1;
+  luaL_setmetatable(L, MEMORY_METATABLE);
+  *fd = fs_in_memory(data, size, &f);
+  return *fd < 0 ? failure_raise(L, &f, "fs.in_memory") : 1;
+}
+
+/* MemoryFile:close, __close and __gc. */
+static int lmemory_close(lua_State *L) {
+  int *fd = luaL_checkudata(L, 1, MEMORY_METATABLE);
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+  return 0;
+}
+
+static int lmemory_path(lua_State *L) {
+  const int *fd = luaL_checkudata(L, 1, MEMORY_METATABLE);
+  luaL_argcheck(L, *fd >= 0, 1, "the file was closed");
+  lua_pushfstring(L, "/proc/self/fd/%d", *fd);
+  return 1;
+}
+
+static void make_memory_metatable(lua_State *L) {
+  static const luaL_Reg meta[] = {{"__gc", lmemory_close}, {"__close", lmemory_close}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"close", lmemory_close}, {"path", lmemory_path}, {NULL, NULL}};
+  luaL_newmetatable(L, MEMORY_METATABLE);
+  luaL_setfuncs(L, meta, 0);
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+}
+
 static void make_lock_metatable(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", llock_close}, {"__close", llock_close}, {NULL, NULL}};
   static const luaL_Reg methods[] = {{"close", llock_close}, {NULL, NULL}};
@@ -210,13 +250,22 @@ static void make_lock_metatable(lua_State *L) {
 }
 
 int luaopen_pgafrun_fs(lua_State *L) {
-  static const luaL_Reg functions[] = {{"read", lfs_read},         {"write", lfs_write},
-                                       {"append", lfs_append},     {"stat", lfs_stat},
-                                       {"list", lfs_list},         {"mkdir", lfs_mkdir},
-                                       {"remove", lfs_remove},     {"remove_tree", lfs_remove_tree},
-                                       {"rename", lfs_rename},     {"chmod", lfs_chmod},
-                                       {"realpath", lfs_realpath}, {"mkdtemp", lfs_mkdtemp},
-                                       {"lock", lfs_lock},         {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"read", lfs_read},
+                                       {"write", lfs_write},
+                                       {"append", lfs_append},
+                                       {"stat", lfs_stat},
+                                       {"list", lfs_list},
+                                       {"mkdir", lfs_mkdir},
+                                       {"remove", lfs_remove},
+                                       {"remove_tree", lfs_remove_tree},
+                                       {"rename", lfs_rename},
+                                       {"chmod", lfs_chmod},
+                                       {"realpath", lfs_realpath},
+                                       {"mkdtemp", lfs_mkdtemp},
+                                       {"lock", lfs_lock},
+                                       {"in_memory", lfs_in_memory},
+                                       {NULL, NULL}};
+  make_memory_metatable(L);
   make_lock_metatable(L);
   luaL_newlib(L, functions);
   return 1;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -199,4 +200,25 @@ int fs_take_lock(op_t *op) {
 void fs_unlock(int fd) {
   (void)!ftruncate(fd, 0);
   close(fd);
+}
+
+/* --- without a name -------------------------------------------------------------------------------------- */
+
+int fs_in_memory(const char *data, size_t size, failure_t *f) {
+  int fd = memfd_create("pgafrun", MFD_CLOEXEC);
+  while (fd >= 0 && size > 0) {
+    ssize_t n = write(fd, data, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      int e = errno;
+      close(fd);
+      errno = e;
+      fd = -1;
+      break;
+    }
+    data += n;
+    size -= (size_t)n;
+  }
+  if (fd < 0) failure_set_uv(f, "file", uv_translate_sys_error(errno), "making a file in memory");
+  return fd;
 }

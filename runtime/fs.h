@@ -77,4 +77,8 @@ int fs_take_lock(op_t *op);
 /* Gives a lock up: empties the file, so that nobody reads the name of a holder that is gone, and closes fd. */
 void fs_unlock(int fd);
 
+/* A file without a name that is gone with its descriptor (close-on-exec), for libraries that want a path: this process
+ * finds it at /proc/self/fd/N. -1 and f: no memory or no descriptor. */
+int fs_in_memory(const char *data, size_t size, failure_t *f);
+
 #endif

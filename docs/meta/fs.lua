@@ -73,4 +73,18 @@ local Lock = {}
 ---Gives the lock up. Also __close and __gc; idempotent.
 function Lock:close() end
 
+---A file without a name, for libraries that want a path of what this program has in memory. Other processes cannot find
+---it, and nothing of it is left behind, however this one ends.
+---@param data string
+---@return pgafrun.fs.MemoryFile file to be closed
+function fs.in_memory(data) end
+
+---@class pgafrun.fs.MemoryFile
+local MemoryFile = {}
+---Where this process finds it; for nobody else.
+---@return string
+function MemoryFile:path() end
+---The path is gone. Also __close and __gc; idempotent.
+function MemoryFile:close() end
+
 return fs

@@ -154,4 +154,21 @@ function T.test_wrong_arguments_are_mistakes_of_the_script()
   lu.assertErrorMsgContains("not a file mode", fs.chmod, "a", 8 ^ 5 // 1 | 0)
 end
 
+function T.test_a_file_in_memory_has_a_path_until_it_is_closed()
+  local data = ("a\0b"):rep(100000)
+  local path
+  do
+    local file <close> = fs.in_memory(data)
+    path = file:path()
+    lu.assertEquals(fs.read(path), data)
+    lu.assertEquals(fs.read(path), data, "each reader begins at its beginning")
+    lu.assertEquals(process.run({ "ls", path }).code, 2, "a child does not inherit it")
+    file:close()
+    lu.assertErrorMsgContains("the file was closed", file.path, file)
+  end
+  lu.assertNil(fs.stat(path))
+  local empty <close> = fs.in_memory ""
+  lu.assertEquals(fs.read(empty:path()), "")
+end
+
 test.run("fs", T)

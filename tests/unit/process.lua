@@ -83,7 +83,7 @@ end
 
 function T.test_a_time_limit_leaves_the_outcome_unknown()
   local e = fails("timeout", "timeout", process.run, { "sleep", "300", timeout = 0.05 })
-  lu.assertEquals(e.message, "process.run of sleep did not end within its time limit of 0.05 s")
+  lu.assertEquals(e.message, "sleep did not end: the time limit of 0.05 s passed")
   lu.assertEquals(e.outcome, "unknown")
 end
 
