@@ -2,6 +2,7 @@
 -- scripts/inventory/example.lua), which may build on another, or what Ansible has. It is checked whole, and every
 -- mistake is told at once with the file and line where it was made.
 
+local throw = error
 local error = require "pgafrun.error"
 local explain = require "pgaf.inventory.explain"
 local extra = require "pgaf.inventory.extra"
@@ -212,6 +213,19 @@ local function finish(layered, context, options)
   return result
 end
 
+-- A vault that cannot be opened is a mistake in the inventory's files like any other.
+local function as_mistake(good, ...)
+  if good then return ... end
+  local raised = ...
+  if not error.is(raised, "secret") then throw(raised, 0) end
+  return error.raise { kind = "inventory", code = raised.code, message = raised.message, hint = raised.hint }
+end
+
+local function open(options)
+  local keys = options.vault and vault.use(options.vault) or vault.current()
+  return { keys = keys, extra = extra.parse(options.extra or {}, keys), notes = {}, problems = {} }
+end
+
 ---Checks a table as if it had been read from `file`, whose text is used to find lines.
 ---@param value table
 ---@param file string
@@ -220,8 +234,7 @@ end
 ---@return pgaf.Inventory
 function inventory.check(value, file, text, options)
   options = options or {}
-  local keys = options.vault and vault.use(options.vault) or vault.current()
-  local context = { keys = keys, extra = extra.parse(options.extra or {}, keys), notes = {}, problems = {} }
+  local context = as_mistake(pcall(open, options))
   return finish(layers.stack { layers.of_lua(file, value, text) }, context, options)
 end
 
@@ -232,9 +245,8 @@ end
 ---@return pgaf.Inventory
 function inventory.load(file, options)
   options = options or {}
-  local keys = options.vault and vault.use(options.vault) or vault.current()
-  local context = { keys = keys, extra = extra.parse(options.extra or {}, keys), notes = {}, problems = {} }
-  local result = finish(layers.read(file, context), context, options)
+  local context = as_mistake(pcall(open, options))
+  local result = finish(as_mistake(pcall(layers.read, file, context)), context, options)
   if not options.quiet then
     for _, note in ipairs(result.notes) do
       if note.kind == "unmapped" then log.warn(("%s:%d: %s"):format(note.file, note.line, note.message)) end

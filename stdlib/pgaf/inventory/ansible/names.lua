@@ -11,7 +11,7 @@ local names = {}
 -- In this order, because some depend on others.
 ---@type pgaf.ansible.Mapping[]
 names.KEYS = {
-  { "environment", "formation", "environment", "pgaf_environment pgaf_env deployment_environment environment env" },
+  { "environment", "formation", "environment", "pgaf_environment pgaf_env deployment_environment environment_name" },
   { "formation", "formation", "text", "pgaf_formation_name pgaf_formation pgaf_cluster_name pgaf_cluster" },
   { "domain", "formation", "text", "pgaf_domain incus_domain lxd_domain dns_domain" },
   { "provider.kind", "formation", "text", "pgaf_provider" },
