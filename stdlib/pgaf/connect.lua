@@ -28,7 +28,7 @@ Reach.__index = Reach
 
 ---@param provider pgaf.Provider
 ---@param inventory table
----@return pgaf.Reach to be closed: it keeps the CA's certificate in a private file
+---@return pgaf.Reach to be closed: it keeps a copy of the CA's certificate
 function connect.open(provider, inventory)
   return setmetatable({ provider = provider, inventory = inventory, secrets = {} }, Reach)
 end
@@ -108,10 +108,10 @@ local function password(self, name)
   return secret
 end
 
---- Path of a private copy of the CA's certificate.
+--- Path of a copy of the CA's certificate, for this process alone.
 ---@return string
 function Reach:ca()
-  if self.ca_path then return self.ca_path end
+  if self.certificate then return self.certificate:path() end
   local node = self.provider:node(self.inventory.monitor.name)
   local text = node:pull(node:paths().ca_crt)
   if not text then
@@ -121,10 +121,8 @@ function Reach:ca()
       hint = "provision the formation first: pgafrun scripts/postgres_ha.lua",
     }
   end
-  self.folder = fs.mkdtemp("pgafrun-ca-")
-  fs.write(self.folder .. "/ca.crt", text)
-  self.ca_path = self.folder .. "/ca.crt"
-  return self.ca_path
+  self.certificate = fs.in_memory(text)
+  return self.certificate:path()
 end
 
 -- One host, or several in order: what libpq takes as lists.
@@ -226,10 +224,10 @@ function Reach:uri()
     application.user, table.concat(hosts, ","), application.database)
 end
 
---- Removes the copy of the certificate. Idempotent.
+--- Lets go of the copy of the certificate. Idempotent.
 function Reach:close()
-  if self.folder then fs.remove_tree(self.folder) end
-  self.folder, self.ca_path = nil, nil
+  if self.certificate then self.certificate:close() end
+  self.certificate = nil
 end
 Reach.__close = Reach.close
 

@@ -451,6 +451,8 @@ T.test_tls_is_verified_against_the_name = connected(function(admin)
   local c <close> = with { sslrootcert = ca }
   lu.assertTrue(c.encrypted)
   lu.assertEquals(value(c, "select ssl as v from pg_stat_ssl where pid = pg_backend_pid()"), true)
+  local copy <close> = fs.in_memory(fs.read(ca))
+  with({ sslrootcert = copy:path() }):close()
   fails("tls", nil, with, { sslrootcert = other })
   fails("tls", nil, with, { sslrootcert = server.folder .. "/nothing.crt" })
   fails("tls", nil, with, { sslrootcert = ca, host = "127.0.0.1" })
