@@ -331,21 +331,20 @@ trap - EXIT]]
 ---Writes a file where it differs in content, mode or owner; atomically, and private from the first byte.
 ---@param path string absolute; its folder exists
 ---@param content string
----@param options? { mode?: string, user?: string, group?: string } default 0600, root, the user's name
+---@param options? { mode?: string, user?: string, group?: string } default 0600, root, the user's own group
 ---@return boolean changed
 function Node:push(path, content, options)
   options = options or {}
-  local mode, user = options.mode or "0600", options.user or "root"
-  local group = options.group or user
+  local mode, user, group = options.mode or "0600", options.user or "root", options.group
   assert(path:match "^/" and mode:match "^[0-7]+$", "push wants an absolute path, and a mode such as \"0600\"")
   local now = self:files { path }[path]
   if now and now.sha256 == crypto.sha256(content) and tonumber(now.mode, 8) == tonumber(mode, 8)
-    and now.user == user and now.group == group then
+    and now.user == user and (not group or now.group == group) then
     return false
   end
   self:run(PUSH, {
     stdin = content,
-    env = { path = path, owner = user .. ":" .. group, mode = mode, size = tostring(#content) },
+    env = { path = path, owner = user .. ":" .. (group or ""), mode = mode, size = tostring(#content) },
   })
   return true
 end
