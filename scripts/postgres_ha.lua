@@ -45,7 +45,9 @@ local everywhere = play.everywhere
 local first = formation.nodes[1].name
 local has_packages = place:can "packages" -- else the programs are this machine's own
 
-local p = play.new { title = "PostgreSQL HA " .. formation.name, targets = formation.targets }
+local p = play.new {
+  title = "PostgreSQL HA " .. formation.name, targets = formation.targets, groups = inventory.groups,
+}
 
 local machines = p:section { "The machines", tags = "machines" }
 

@@ -45,6 +45,7 @@ play.options = options.declare
 ---@field node? pgaf.Node
 ---@field facts? pgaf.Facts
 ---@field groups? string[] that group expressions may name
+---@field vars? table<string, any> its variables in the inventory
 
 ---One line of settings, or a whole text.
 ---@class pgaf.Change

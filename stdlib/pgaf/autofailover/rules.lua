@@ -130,8 +130,8 @@ local function check_passwords(inventory, report)
     if refusal then
       report(path, refusal)
     elseif inventory.environment ~= "lab" then
-      report(path, ("is written in clear, and this inventory is for %s: take it from pgaf.secret (env, file, command, " ..
-        "vault)"):format(inventory.environment))
+      report(path, ("is written in clear, and this inventory is for %s: take it from pgaf.secret (env, file, " ..
+        "command, vault)"):format(inventory.environment))
     end
   end
   check(inventory.application.password, "application.password")
