@@ -24,7 +24,10 @@ local NEXT_UNREACHABLE = "see whether %s is up and can be reached, and run the s
 ---What an error says, in one line.
 ---@param raised any
 ---@return string
-function failure.first_line(raised) return (text.clean(text.first_line(mask.apply(tostring(raised)))):gsub(":$", "")) end
+function failure.first_line(raised)
+  -- a colon at its end announces lines that are not shown here
+  return (text.clean(text.first_line(mask.apply(tostring(raised)))):gsub(":$", ""))
+end
 
 ---The error, or one beneath it, that tells of a command that ended badly.
 ---@param raised any
