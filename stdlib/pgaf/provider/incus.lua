@@ -170,12 +170,31 @@ function Provider:wants_images(recipe)
   if self.settings.bake then self.recipe = recipe end
 end
 
+-- Images make things quicker; a server that does not let us look at them does not stop anything.
+local function look_at_images(f, ...)
+  local ok, result, more = pcall(f, ...)
+  if ok then return result, more end
+  if not error.is(result) or result.kind == "cancelled" then rethrow(result, 0) end
+  task.check()
+  log.warn("baked images are left out of this run: they cannot be looked at", { why = tostring(result) })
+  return nil
+end
+
 ---Why an image has to be baked; nil when there is no need.
 ---@param ahead? boolean also when no node is about to be launched
 ---@return string? difference, pgaf.bake.Plan[]? plans
 function Provider:image_difference(ahead)
   if not self.recipe then return nil end
-  local plans, leftovers = bake.missing(self, self.recipe, ahead)
+  local plans, leftovers
+  if ahead then
+    plans, leftovers = bake.missing(self, self.recipe, true)
+  else
+    plans, leftovers = look_at_images(bake.missing, self, self.recipe)
+  end
+  if not plans then
+    self.recipe = nil
+    return nil
+  end
   local says = {}
   for i, plan in ipairs(plans) do says[i] = ("no image %s on %s"):format(plan.alias, plan.base) end
   for _, name in ipairs(leftovers) do says[#says + 1] = ("an interrupted baking left the builder %s"):format(name) end
@@ -185,10 +204,10 @@ end
 ---Bakes the images that nodes are about to be launched from. Never fails for a reason of its own: without an image the
 ---packages are installed on each node, and that is said.
 ---@param tell? fun(text: string)
----@return string done
+---@return string? done nil: only left-overs were removed, or somebody else was quicker
 function Provider:make_images(tell)
   local done = {}
-  bake.sweep(self)
+  look_at_images(bake.sweep, self)
   for _, plan in ipairs(select(2, self:image_difference()) or {}) do
     local ok, result = pcall(bake.make, self, plan, tell)
     if ok then
@@ -204,22 +223,22 @@ function Provider:make_images(tell)
       done[#done + 1] = ("%s could not be baked"):format(plan.alias)
     end
   end
-  return #done > 0 and table.concat(done, "; ") or "removed what an interrupted baking left"
+  return #done > 0 and table.concat(done, "; ") or nil
 end
 
 ---The image that a node is launched from: with its packages in it where there is one, else the inventory's.
 ---@param entry table of the inventory
 ---@return pgaf.incus.ImageSource
 function Provider:launch_source(entry)
-  if self.recipe then
+  local fingerprint = self.recipe and look_at_images(function()
     local plan = bake.plan(self, entry, self.recipe)
     if not self.baked[plan.digest] then
       local object, fresh = bake.find(self, plan)
       self.baked[plan.digest] = fresh and object.fingerprint or nil
     end
-    if self.baked[plan.digest] then return { fingerprint = self.baked[plan.digest] } end
-  end
-  return self:image(entry)
+    return self.baked[plan.digest]
+  end)
+  return fingerprint and { fingerprint = fingerprint } or self:image(entry)
 end
 
 -- What the inventory wants of images; nothing when it wants none.
@@ -236,7 +255,7 @@ function Provider:prune_images() return bake.prune(self, all_plans(self)) end
 ---Bakes the images that the inventory's nodes want, whether or not they are about to be launched. Raises what goes
 ---wrong.
 ---@param tell? fun(text: string)
----@return string done
+---@return string? done as for make_images
 function Provider:make_images_ahead(tell)
   local done = {}
   bake.sweep(self)
@@ -244,7 +263,7 @@ function Provider:make_images_ahead(tell)
     bake.make(self, plan, tell)
     done[#done + 1] = ("baked %s with %s"):format(plan.alias, table.concat(plan.recipe.packages, ", "))
   end
-  return #done > 0 and table.concat(done, "; ") or "removed what an interrupted baking left"
+  return #done > 0 and table.concat(done, "; ") or nil
 end
 
 -- --------------------------------------------------------------------------------------------------- before anything

@@ -252,7 +252,8 @@ end
 -- Nothing starts in the builder, nothing waits for its disk: it is thrown away.
 local PREPARE = [[
 set -e
-printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d
+cd /usr/sbin && if [ -e policy-rc.d ]; then mv policy-rc.d policy-rc.d.pgafrun-bake; fi
+printf '#!/bin/sh\nexit 101\n' >policy-rc.d && chmod 755 policy-rc.d
 mkdir -p /etc/dpkg/dpkg.cfg.d && echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/pgafrun-bake
 echo 'Acquire::Languages "none";' >/etc/apt/apt.conf.d/99pgafrun-bake
 cd /var/lib/man-db 2>/dev/null && [ -e auto-update ] && mv auto-update auto-update.pgafrun-bake || :]]
@@ -261,7 +262,9 @@ cd /var/lib/man-db 2>/dev/null && [ -e auto-update ] && mv auto-update auto-upda
 -- of it has those. systemd makes a machine id, and cloud-init its marks, at the node's first start.
 local CLEAN = [[
 set -e
-rm -f /usr/sbin/policy-rc.d /etc/dpkg/dpkg.cfg.d/pgafrun-bake /etc/apt/apt.conf.d/99pgafrun-bake
+cd /usr/sbin && rm -f policy-rc.d
+if [ -e policy-rc.d.pgafrun-bake ]; then mv policy-rc.d.pgafrun-bake policy-rc.d; fi
+rm -f /etc/dpkg/dpkg.cfg.d/pgafrun-bake /etc/apt/apt.conf.d/99pgafrun-bake
 (cd /var/lib/man-db 2>/dev/null && [ -e auto-update.pgafrun-bake ] && mv auto-update.pgafrun-bake auto-update) || :
 apt-get clean
 rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
