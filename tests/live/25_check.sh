@@ -56,7 +56,7 @@ json() {
 
 items() { "$PGAFRUN" tests/live/lib/items.lua "$work/out.json" "$@"; }
 # what people read of it, in the same words
-would() { sed -nE "s/^ *[0-9.]+ s +would +(.*[^ ]) {2,}($m|$n1|$n2)( .*)?\$/\\1 on \\2/p" "$work/out" | grep -v '^reload ' | sort; }
+would() { awk -F '  +' '$3 == "would" && $4 !~ /^reload / { print $4 " on " $5 }' "$work/out" | sort; }
 said() { grep -E -- "$1" "$work/out" >/dev/null || fail "it did not say: $1"; }
 on() { incus exec "$1" --force-noninteractive -- sh -eu; }
 as_postgres() {
@@ -134,18 +134,19 @@ monitor_tables() {
       candidatepriority, replicationquorum, nodecluster from pgautofailover.node order by nodeid;"
 }
 
+# everything FOLDER: all of it, in files.
 everything() {
   local node
+  mkdir "$1"
   for node in "$m" "$n1" "$n2"; do
-    echo "== $node"
-    files "$node"
-    server "$node"
-    on "$node" <<<'systemctl show pgautofailover -p LoadState,ActiveState,MainPID,NRestarts,UnitFileState \
-        -p NeedDaemonReload,ActiveEnterTimestamp
+    files "$node" >"$1/$node.files"
+    server "$node" >"$1/$node.server"
+    on "$node" >"$1/$node.system" <<<'systemctl show pgautofailover -p LoadState,ActiveState,MainPID,NRestarts \
+        -p UnitFileState,NeedDaemonReload,ActiveEnterTimestamp
       dpkg -l; systemctl list-unit-files --no-pager --no-legend'
-    incus config show "$node" </dev/null
+    incus config show "$node" </dev/null >"$1/$node.config"
   done
-  monitor_tables
+  monitor_tables >"$1/tables"
 }
 
 # The primary's PostgreSQL carries on with changed settings and rules; nothing of this takes a second to be noticed.
@@ -159,21 +160,22 @@ drift_of_all_kinds() {
 
 drift_of_all_kinds
 sleep 2 # the reload
-everything >"$work/before"
-[ "$(wc -l <"$work/before")" -gt 10000 ] || fail "the comparison has hardly anything to compare"
+everything "$work/before"
+lines=$(cat "$work/before"/* | wc -l)
+[ "$lines" -gt 10000 ] || fail "the comparison has hardly anything to compare"
 play --check --diff
 [ "$status" -eq 2 ] || fail "--check of a drifted formation: status $status"
-everything >"$work/after"
-diff "$work/before" "$work/after" >"$work/differs" || { head -n 40 "$work/differs"; fail "--check has changed something"; }
-ok "--check --diff of a drifted formation changes nothing: $(wc -l <"$work/before") lines of evidence are the same"
+everything "$work/after"
+diff -r "$work/before" "$work/after" >"$work/differs" || { head -n 40 "$work/differs"; fail "--check has changed something"; }
+ok "--check --diff of a drifted formation changes nothing: $lines lines of evidence are the same"
 
 # The evidence is worth something: it sees a file that was made and removed, and a role that was changed and changed back.
 on "$n1" <<<"f=\$(mktemp $base/tls/.new.XXXXXX); rm \"\$f\""
+files "$n1" | diff "$work/before/$n1.files" - >"$work/differs" && fail "a file made and removed is not seen"
+grep -F "$base/tls " "$work/differs" >/dev/null || fail "the file made and removed is not what is seen"
 sql "$m" postgres "alter role autoctl_node connection limit 5; alter role autoctl_node connection limit -1;"
-everything >"$work/after"
-diff "$work/before" "$work/after" >"$work/differs" && fail "the comparison does not see changes"
-grep -F "$base/tls " "$work/differs" >/dev/null || fail "the comparison does not see a file that was made and removed"
-grep -F autoctl_node "$work/differs" >/dev/null || fail "the comparison does not see a role that was changed and changed back"
+server "$m" | diff "$work/before/$m.server" - >"$work/differs" && fail "a role changed and changed back is not seen"
+grep -F autoctl_node "$work/differs" >/dev/null || fail "the role is not what is seen"
 ok "and it would have seen a file made and removed, and a role changed and changed back"
 
 json --check
