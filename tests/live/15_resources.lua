@@ -5,7 +5,9 @@
 local error = require "pgafrun.error"
 local facts = require "pgaf.facts"
 local fs = require "pgafrun.fs"
+local play = require "pgaf.play"
 local provider = require "pgaf.provider"
+local report = require "pgaf.play.report"
 local resource = require "pgaf.resource"
 local secret = require "pgaf.secret"
 local task = require "pgafrun.task"
@@ -362,6 +364,83 @@ function T.test_16_facts_of_the_machine_in_one_round_trip()
   lu.assertEquals(machine.addresses[1].address, node:address())
   lu.assertNotNil(machine.packages.bash)
   lu.assertNil(machine.postgresql.server)
+end
+
+-- Runs a play on the container; counts of its items, and how often the node was asked.
+local function play_run(p, mode)
+  local asked, run = 0, node.run
+  node.run = function(...)
+    asked = asked + 1
+    return run(...)
+  end
+  local _ <close> = setmetatable({}, { __close = function() node.run = nil end })
+  target.facts = facts.new(node, 5432)
+  local result = p:plan():run(report.new { write = function() end }, mode or {})
+  lu.assertFalse(result.failed)
+  return result.counts, asked, result
+end
+
+function T.test_17_all_of_it_in_a_play()
+  local restarts = 0
+  local p = play.new { title = "A service", targets = { target } }
+  p:step { "group", resource = resource.group { name = "sleepers", system = true } }
+  p:step {
+    "user", needs = "group",
+    resource = resource.user { name = "sleeper", group = "sleepers", system = true, shell = "/usr/sbin/nologin" },
+  }
+  p:step { "package", resource = resource.package { names = { "hello" }, hold = true } }
+  p:step { "folder", needs = "user", resource = resource.directory { path = "/srv/sleeper", user = "sleeper" } }
+  p:step {
+    "settings", needs = "folder", notify = "restart",
+    resource = resource.template {
+      path = "/srv/sleeper/conf", text = "for = <%= target.name %>\n", user = "sleeper",
+    },
+  }
+  p:step {
+    "unit", needs = "user", notify = "restart",
+    resource = resource.unit { name = "long.service", content = UNIT:format(99999) .. "[Service]\nUser=sleeper\n" },
+  }
+  p:step {
+    "limits", needs = "unit", notify = "restart",
+    resource = resource.limits { unit = "long.service", limits = { nofile = 1234 } },
+  }
+  p:step {
+    "service", needs = { "limits", "settings" },
+    resource = resource.service { name = "long", state = "started", enabled = true },
+  }
+  p:step { "once", needs = "folder", resource = resource.command { script = "date >/srv/once", creates = "/srv/once" } }
+  p:handler { "restart", needs = "service", run = function(on)
+    restarts = restarts + 1
+    on.node:run "systemctl restart long"
+    return nil, true
+  end }
+  local counts = play_run(p, { check = true })
+  lu.assertEquals(counts.changed, 0)
+  lu.assertTrue(counts.would >= 4 and counts.failed == 0)
+  lu.assertEquals(sh "getent passwd sleeper || echo none; test -e /etc/systemd/system/long.service || echo none",
+    "none\nnone\n")
+  counts = play_run(p)
+  lu.assertEquals({ counts.changed, counts.failed, restarts }, { 10, 0, 1 })
+  local asked
+  counts, asked = play_run(p)
+  lu.assertEquals({ counts.changed, counts.ok, asked, restarts }, { 0, 9, 1, 1 })
+
+  -- what somebody changed by hand, and nothing else, is told and mended
+  sh "sed -i s/99999/88888/ /etc/systemd/system/long.service; systemctl daemon-reload"
+  local result
+  counts, asked, result = play_run(p, { check = true, diff = true })
+  lu.assertEquals({ counts.changed, counts.would >= 1, asked }, { 0, true, 1 })
+  for _, item in ipairs(result.items) do
+    if item.step[1] == "unit" then
+      lu.assertStrContains(item.changes[1].before, "88888")
+      lu.assertStrContains(item.changes[1].after, "99999")
+    elseif item.step[1] ~= "restart" then
+      lu.assertEquals(item.status, "ok", item.step[1])
+    end
+  end
+  counts = play_run(p)
+  lu.assertEquals({ counts.changed, restarts }, { 2, 2 })
+  lu.assertStrContains(sh "systemctl show -p ExecStart long", "99999")
 end
 
 test.run("resources", T)
