@@ -473,4 +473,86 @@ function T.test_a_step_that_others_learn_from_is_looked_at_and_not_changed()
   lu.assertStrContains(text, "it is left out, and not as wanted: there is none")
 end
 
+-- ------------------------------------------------------------------------------------------------- failures and size
+
+function T.test_a_machine_that_is_away_is_unreachable_and_no_failure_of_the_step()
+  local targets = targets_of("gone", "up", "server-gone")
+  targets[1].node = { status = function() return "stopped" end }
+  targets[2].node = { status = function() return "running" end }
+  targets[3].node = { status = function() error.raise { kind = "network", message = "no route" } end }
+  local p = play.new { title = "test", targets = targets }
+  p:step { "ask", run = function() error.raise { kind = "closed", message = "the connection ended" } end }
+  p:step { "next", needs = "ask", run = function() lu.fail "went on" end }
+  local result = run(p)
+  lu.assertTrue(result.failed)
+  lu.assertEquals(statuses(result), {
+    "ask gone unreachable", "ask up failed", "ask server-gone unreachable", "next gone skipped", "next up skipped",
+    "next server-gone skipped",
+  })
+  -- a step that makes the machine is not excused by its absence
+  p = play.new { title = "test", targets = targets, max_fail = 9 }
+  p:step { "launch", on = "gone", makes_target = true, run = function()
+    error.raise { kind = "timeout", message = "no address" }
+  end }
+  lu.assertEquals(statuses((run(p))), { "launch gone failed" })
+end
+
+function T.test_an_interruption_names_the_handlers_that_are_still_to_run()
+  local p = new "a"
+  p:step { "config", notify = "restart", run = function() end }
+  p:step { "slow", needs = "config", notify = "restart", run = function() task.sleep(60) end }
+  p:handler { "restart", run = function() lu.fail "ran" end }
+  local plan, told = p:plan(), nil
+  local heard = setmetatable({
+    interrupted = function(_, items, notified)
+      told = { items[1].step[1], notified[1] and notified[1].step[1] }
+    end,
+  }, { __index = function() return function() end end })
+  heard.heartbeat = 60
+  local ok = pcall(function()
+    local group <close> = task.group {}
+    local running = group:spawn(plan.run, plan, heard)
+    task.sleep(0.01)
+    running:cancel()
+  end)
+  lu.assertTrue(ok)
+  lu.assertEquals(told, { "slow", "restart" })
+end
+
+function T.test_no_is_an_answer_that_leaves_out_one_step()
+  local p, log = new("a", "b"), {}
+  p:step(noting(log, "one"))
+  p:step(noting(log, "two", { needs = "one" }))
+  local result = run(p, { ask = function(step) return step[1] ~= "one" end })
+  lu.assertEquals(result.counts.skipped, 2)
+  lu.assertEquals(#log, 2)
+end
+
+-- Not a timing: how many edges there are decides how long it takes.
+function T.test_the_graph_grows_with_the_targets_and_not_with_their_square()
+  local function edges(count)
+    local names = {}
+    for i = 1, count do names[i] = "n" .. i end
+    local p = new(table.unpack(names))
+    p:step { "one", run = print, notify = "told" }
+    p:step { "two", needs = { play.everywhere "one" }, run = print }
+    p:step { "three", needs = { play.everywhere "two", "one" }, serial = 5, run = print }
+    p:handler { "told", run = print }
+    local total = 0
+    for _, item in ipairs(p:plan().all) do total = total + #item.after end
+    return total
+  end
+  lu.assertTrue(edges(200) <= 11 * edges(20), ("%d beside %d"):format(edges(200), edges(20)))
+end
+
+function T.test_a_failure_that_sets_thousands_free_does_not_overflow()
+  local names = {}
+  for i = 1, 3000 do names[i] = "n" .. i end
+  local p = new(table.unpack(names))
+  p:step { "rolling", serial = 1, run = function() error.raise { kind = "command", message = "no" } end }
+  local result = run(p)
+  lu.assertEquals(result.counts.failed, 1)
+  lu.assertEquals(result.counts.skipped, 2999)
+end
+
 test.run("play_steps", T)
