@@ -56,10 +56,11 @@ function cli.parse(spec, declare, ...)
   end)
   if spec.inventory ~= false then cli.inventory_options(parser) end
   parser:flag("-v --verbose", "Tell more; twice: tracebacks too."):count "*"
+  parser:flag("-q --quiet", "Tell failures alone."):count "*"
   if declare then declare(parser) end
   function parser.error(_, message) usage(("%s: %s (--help tells the usage)"):format(spec.name, message)) end
   local arguments = parser:parse { ... }
-  program.verbosity = program.verbosity + (arguments.verbose or 0)
+  program.verbosity = program.verbosity + (arguments.verbose or 0) - (arguments.quiet or 0)
   if arguments.syntax_check then check_syntax(arguments, ...) end
   if spec.inventory == false then return arguments end
   return arguments, cli.inventory(spec.name, arguments)
