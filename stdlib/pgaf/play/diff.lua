@@ -16,12 +16,6 @@ local MAX_BYTES = 1024 * 1024
 local MAX_SHOWN = 400
 local NO_LINE_BREAK = "\\ No newline at end of file"
 
----@class pgaf.Change what a resource would change, or has changed
----@field what string "/etc/sysctl.d/60-pg.conf", "shared_buffers"
----@field before string? nil: it was not there
----@field after string? nil: it goes away
----@field secret? boolean the values are nobody's business: only that they differ is told
-
 -- ------------------------------------------------------------------------------------------------------- comparing
 
 -- Walks back through the furthest points that each number of edits had reached. Returns pairs { i, j } of equal lines.
