@@ -13,6 +13,10 @@ local plan = require "pgaf.play.plan"
 
 local play = {}
 
+---The play that was declared last: what --syntax-check looks at when the script does not come to its end.
+---@type pgaf.Play?
+play.latest = nil
+
 -- Where a step is declared: "scripts/postgres_ha.lua:17".
 local function place(level)
   local here = debug.getinfo(level + 1, "Sl")
@@ -106,6 +110,7 @@ play.options = options.declare
 function play.everywhere(name) return { name, everywhere = true } end
 
 ---@class pgaf.Play
+---@field is_partial? boolean not all of its steps have been declared: what is missing is no mistake
 ---@field before? fun(mode: pgaf.play.Mode): any called when the plan is right and before anything is touched: looks
 ---whether all is as it must be, takes the lock; what it returns is closed when the run has ended
 ---@field after? fun(result: pgaf.play.Result, report: pgaf.play.Report) called when the run has ended, to tell more
@@ -116,10 +121,11 @@ Play.__index = Play
 ---max_fail: when more targets than that have failed, nothing new is begun anywhere; default: no limit
 ---@return pgaf.Play
 function play.new(fields)
-  return setmetatable({
+  play.latest = setmetatable({
     title = fields.title, targets = fields.targets, groups = fields.groups, max_fail = fields.max_fail,
     steps = {}, handlers = {}, sections = {}, where = place(2),
   }, Play)
+  return play.latest
 end
 
 ---@param step pgaf.Step

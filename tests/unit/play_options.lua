@@ -152,6 +152,20 @@ return play.main(p, arguments)]], "--syntax-check")
   lu.assertStrContains(r.stdout, "the steps wait for each other: four needs five needs four")
 end
 
+function T.test_syntax_check_of_a_script_that_ends_early_still_checks_what_it_declared()
+  local r = run(HEAD .. [[
+p:step { "one", on = "dta", needs = "three", notify = "later", run = print }
+p:step { "two", run = undefind }
+p:step { "three", run = print }
+return play.main(p, arguments)]], "--syntax-check")
+  lu.assertEquals(r.code, 1)
+  lu.assertEquals(r.stdout, (([[
+%s/site.lua:10: undefined global "undefind"
+%s/site.lua:9: step "one": there is no target or group "dta", did you mean "data"?
+2 mistakes
+]]):gsub("%%s", folder)))
+end
+
 function T.test_syntax_check_reads_what_a_script_requires_and_survives_what_it_raises()
   fs.write(folder .. "/site_roles.lua", "local M = {}\nfunction M.f() return not_there end\nreturn M\n")
   local text = ('package.path = %q .. "/?.lua;" .. package.path\n'):format(folder) .. [[

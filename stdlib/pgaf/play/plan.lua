@@ -137,7 +137,7 @@ function Builder:link_need(step, need)
   local everywhere = type(need) == "table"
   local wanted = self.index[name]
   if not wanted then
-    return self:report(step, ("it needs %q, and there is no such step%s"):format(
+    return not self.play.is_partial and self:report(step, ("it needs %q, and there is no such step%s"):format(
       name, did_you_mean(name, self.step_names)))
   end
   if wanted.step == step and not everywhere then return self:report(step, "it needs itself") end
@@ -161,7 +161,9 @@ function Builder:link_notify(step)
   local from = self.index[step[1]]
   for _, name in ipairs(step.notify or {}) do
     local handler = self.index[name]
-    if not handler or not handler.step.is_handler then
+    if not handler and self.play.is_partial then
+      break
+    elseif not handler or not handler.step.is_handler then
       self:report(step, ("it notifies %q, and there is no such handler%s"):format(
         name, did_you_mean(name, self.handler_names)))
     else

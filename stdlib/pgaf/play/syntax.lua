@@ -124,6 +124,12 @@ local function run_script(found, ...)
   if error.is(raised, "cancelled") then error.raise(raised) end
   if error.is(raised, "exit") then return end
   found:raised(raised)
+  -- what it had declared until then can be looked at all the same
+  local partial = require("pgaf.play").latest
+  if not partial or found.plan then return end
+  partial.is_partial = true
+  local built, mistakes = pcall(partial.plan, partial)
+  if not built then found:raised(mistakes) end
 end
 
 ---Checks the script that is running, and ends the program with the outcome. Called by cli.parse.
