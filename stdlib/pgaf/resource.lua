@@ -168,13 +168,22 @@ function resource.names()
   return sorted_keys(seen)
 end
 
+-- Where files cannot be looked at (a module that is being required), those that have other words elsewhere.
+local function known_names()
+  local ok, names = pcall(resource.names)
+  if ok then return names end
+  names = {}
+  for _, name in pairs(OTHER_WORDS) do names[#names + 1] = name end
+  return names
+end
+
 local function unknown_resource(name)
   return function(options)
     local given = type(options) == "table" and (options.path or options.name) or "?"
     local word = OTHER_WORDS[name]
     return with_problems(name, tostring(given), {
       word and ("there is no resource %q: it is called %q here"):format(name, word)
-        or ("there is no resource %q%s"):format(name, meant(name, resource.names())),
+        or ("there is no resource %q%s"):format(name, meant(name, known_names())),
     }, place(2))
   end
 end

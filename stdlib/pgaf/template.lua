@@ -17,7 +17,7 @@ local secret = require "pgaf.secret"
 local template = {}
 
 local CHUNK = "template"
-local SHOWN_SECRET = tostring(secret.value "a secret, as it shows itself")
+local SHOWN_SECRET = tostring(secret.env "ANY")
 
 -- What templates may call beside their values.
 local LIBRARY = {

@@ -25,6 +25,21 @@ function T.test_mistakes_have_their_place()
   lu.assertNil(tail().where)
 end
 
+-- There nothing can wait, and so no file be looked at.
+function T.test_a_module_that_is_being_required_can_make_resources()
+  package.preload["a module of resources"] = function()
+    return {
+      resource.serivce { name = "x" }, resource.sysctll { values = {} },
+      resource.template { path = "/x", source = "/no/such" }, resource.file { path = "/x", source = "/no/such" },
+    }
+  end
+  local made = require "a module of resources"
+  lu.assertStrContains(problems(made[1]), 'did you mean "service"')
+  lu.assertStrContains(problems(made[2]), 'no resource "sysctll"')
+  lu.assertNil(made[3].problems)
+  lu.assertNil(made[4].problems)
+end
+
 function T.test_all_mistakes_in_parameters_are_told_at_once()
   local made = resource.file { pth = "/x", content = 3, mode = "rw", owner = "me", state = "gone" }
   local text = problems(made)
