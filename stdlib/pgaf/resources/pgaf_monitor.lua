@@ -32,9 +32,9 @@ return resource.define {
       target = formation.monitor,
       parts = {
         of_formation(cluster.survey), composite.names(formation), host.folders(formation), of_formation(passwords.kept),
-        of_formation(pki.authority), pki.server(formation), settings.files(formation), settings.in_force(formation),
-        host.service(formation), cluster.offline(formation), composite.first(member.monitor(formation)),
-        of_formation(roles.on_monitor),
+        of_formation(pki.authority), pki.server(formation), settings.files(formation), settings.loaded,
+        settings.in_force(formation), host.service(formation), cluster.offline(formation),
+        composite.first(member.monitor(formation)), of_formation(roles.on_monitor),
       },
     }
   end,

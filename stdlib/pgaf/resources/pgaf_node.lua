@@ -24,7 +24,7 @@ return resource.define {
       role = "node",
       parts = {
         composite.names(formation), host.folders(formation), pki.server(formation), settings.files(formation),
-        settings.in_force(formation), host.service(formation), composite.first(member.node(formation)),
+        settings.loaded, settings.in_force(formation), host.service(formation), composite.first(member.node(formation)),
         member.keeper(formation),
       },
     }

@@ -111,7 +111,9 @@ return resource.define {
   make = function(options)
     local formation = options.formation
     composite.adopt(formation, { timers = given(options) })
-    local monitor = { node_conf(formation), settings.in_force(formation), function() return running(formation) end }
+    local monitor = {
+      node_conf(formation), settings.loaded, settings.in_force(formation), function() return running(formation) end,
+    }
     return composite.new {
       parts = {
         function(target)

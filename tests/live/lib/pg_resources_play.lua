@@ -4,6 +4,7 @@
 local cli = require "pgaf.cli"
 local formations = require "pgaf.autofailover.formation"
 local host = require "pgaf.autofailover.host"
+local packages = require "pgaf.autofailover.packages"
 local play = require "pgaf.play"
 local process = require "pgafrun.process"
 local provider = require "pgaf.provider"
@@ -21,8 +22,13 @@ local priority = tonumber(process.getenv "PRIORITY") -- of the second node
 
 local p = play.new { title = "own play", targets = formation.targets }
 p:step { "instance", makes_target = true, resource = host.instance }
+if place:can "packages" then
+  p:step { "no default cluster", needs = { "instance" }, resource = packages.no_default_cluster() }
+  p:step { "packages", timeout = 1800, needs = { "no default cluster" }, resource = packages.installed(formation) }
+end
 p:step {
-  "monitor", on = "monitor", timeout = 300, needs = { play.everywhere "instance" }, learns = true,
+  "monitor", on = "monitor", timeout = 300, learns = true,
+  needs = { play.everywhere(place:can "packages" and "packages" or "instance") },
   resource = resource.pgaf_monitor { formation = formation },
 }
 p:step {
