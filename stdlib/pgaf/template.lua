@@ -55,7 +55,10 @@ local function tokens_of(text, name)
       local to = text:find("%>", from + 2, true)
       if not to then refuse(name, line, "<% is never closed by %>") end
       local kind = sign == "=" and "value" or sign == "#" and "remark" or "code"
-      tokens[#tokens + 1] = { kind, text:sub(from + (kind == "code" and 2 or 3), to - 1) }
+      local content = text:sub(from + (kind == "code" and 2 or 3), to - 1)
+      -- a Lua comment would run on to the end of the program's line
+      if kind == "code" and content:find "^%s*%-%-[^\n]*$" then kind = "remark" end
+      tokens[#tokens + 1] = { kind, content }
       line = line + count_lines(text:sub(from, to))
       at = to + 2
     end

@@ -27,6 +27,7 @@ end
 
 function T.test_lines_with_statements_alone_leave_nothing()
   lu.assertEquals(render "<%# a remark\n  of two lines %>\none\n  <% local x = 1 %>  \ntwo <%= x %>\n", "one\ntwo 1\n")
+  lu.assertEquals(render "a <% -- a remark too %>b\n", "a b\n")
   lu.assertEquals(render "one <%# not alone %>\ntwo\n", "one \ntwo\n")
 end
 

@@ -3,6 +3,8 @@
 --     resource.package { names = { "chrony", "curl" }, cache_valid_time = 3600 }
 --     resource.package { names = { "postgresql-16" }, versions = { ["postgresql-16"] = "16.4-*" }, hold = true }
 --     resource.package { names = { "exim4" }, state = "absent", purge = true }
+--
+-- A step has 300 seconds unless it says otherwise: one that installs much should (`timeout = 1800`).
 
 local commands = require "pgaf.resource.commands"
 local crypto = require "pgafrun.crypto"
@@ -201,7 +203,7 @@ local function make(options)
 end
 
 local package_name = schema.text {
-  pattern = "[%l%d][%l%d+.-]*:?%w*", what = "a package's name: small letters, digits, + - .",
+  pattern = "[%l%d][%l%d+.-]*", what = "a package's name: small letters, digits, + - .",
 }
 
 local version_pattern = schema.text { pattern = "[%w.+~:*-]+", what = 'a version: "15.4-1", "15.*"' }
