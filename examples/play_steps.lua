@@ -42,8 +42,6 @@ p:step {
 }
 
 local status = play.main(p, arguments)
-if status == 0 then
-  print "once more:"
-  status = play.main(p, arguments)
-end
-return status
+if status ~= 0 or ... then return status end
+print "once more:"
+return play.main(p, arguments)
