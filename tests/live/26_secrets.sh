@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# time-limit: 900
+# time-limit: 1500
 # Where secrets must not turn up: in nothing that runs print (for people, for programs, on a terminal, in the log, with
 # -vv and --diff), in no JUnit file, report, journal or other file that they leave, and in no process's arguments, which
 # are watched all through the runs. The application's password comes from the environment, a file and a vault; the

@@ -291,16 +291,31 @@ p:step {
 p:plan():run(report.new())
 ]]
 
+local INTERRUPTED = [[
+local play, report, task = require "pgaf.play", require "pgaf.play.report", require "pgafrun.task"
+local process = require "pgafrun.process"
+local p = play.new { title = "trial", targets = { { name = "n1" } } }
+p:step {
+  "slow", probe = function() return "differs" end,
+  apply = function()
+    task.sleep(0.25)
+    process.kill(process.self().pid, "INT")
+    task.sleep(60)
+  end,
+}
+p:plan():run(report.new())
+]]
+
 -- What the program writes to a terminal of its own.
-local function on_terminal(environment)
+local function on_terminal(environment, script, status)
   local folder = fs.mkdtemp "pgafrun-live"
   local _ <close> = setmetatable({}, { __close = function() fs.remove_tree(folder) end })
-  fs.write(folder .. "/play.lua", PLAY)
+  fs.write(folder .. "/play.lua", script or PLAY)
   local result = process.run {
     "script", "-qec", ("stty cols 60 rows 20; %s %s/play.lua"):format(process.getenv "PGAFRUN_TEST_BINARY", folder),
     folder .. "/typescript", extend_env = environment,
   }
-  lu.assertEquals(result.code, 0, result.stdout .. result.stderr)
+  lu.assertEquals(result.code, status or 0, result.stdout .. result.stderr)
   return (result.stdout:gsub("\r\n", "\n"))
 end
 
@@ -323,6 +338,16 @@ function T.test_the_program_on_a_terminal()
   lu.assertNotStrContains(shown, " of 2, ")
   lu.assertStrContains(shown, "n1  changed 1")
   lu.assertStrMatches(shown, ".*\n2 changes in %d+%.%d+ s")
+end
+
+function T.test_an_interruption_leaves_a_clean_terminal()
+  local data = on_terminal({ TERM = "xterm", LC_ALL = "C.UTF-8", NO_COLOR = "1" }, INTERRUPTED, 130)
+  lu.assertStrContains(data, "\27[2A\r\27[J")
+  lu.assertNil(data:find "\27%[%?")
+  local shown = painted_on(60, 20, data)
+  lu.assertStrContains(shown[1], "interrupted in: slow on n1. The same run again goes on from there.")
+  lu.assertStrContains(shown[2], "error: ")
+  lu.assertNotStrContains(table.concat(shown, "\n"), " of 1, ")
 end
 
 function T.test_no_colours_where_they_are_not_wanted_and_no_escapes_on_a_dumb_terminal()
