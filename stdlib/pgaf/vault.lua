@@ -9,6 +9,7 @@ local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local process = require "pgafrun.process"
+local prompt = require "pgaf.prompt"
 local secret = require "pgaf.secret"
 
 local vault = {}
@@ -113,9 +114,9 @@ end
 local function trimmed(text) return text:match("^%s*(.-)%s*$") end
 
 local function ask(id)
-  local found, tty = pcall(require, "pgafrun.tty")
-  local line = found and tty.read_line { prompt = id and ("Vault password (%s): "):format(id) or "Vault password: ",
-    secret = true }
+  local line = prompt.read_line {
+    prompt = id and ("Vault password (%s): "):format(id) or "Vault password: ", secret = true,
+  }
   if not line then
     refuse("no_password", "nobody could be asked for the vault password: there is no terminal", HOWTO)
   end

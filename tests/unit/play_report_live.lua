@@ -199,6 +199,28 @@ function T.test_the_end_of_the_program_takes_the_frame_away()
   lu.assertEquals(on.shown(), {})
 end
 
+function T.test_nothing_is_painted_while_somebody_is_asked()
+  local tty, prompt = require "pgafrun.tty", require "pgaf.prompt"
+  local items = items_of({ "n1" }, { "packages" })
+  local live, on = new(80, 24, items)
+  start(live, items[1])
+  live:still_running()
+  local read_line, seen = tty.read_line, nil
+  local _ <close> = setmetatable({}, { __close = function() tty.read_line = read_line end })
+  function tty.read_line()
+    on.other "Vault password:" -- standard output is flushed before
+    live:still_running()
+    live:print "a line"
+    seen = on.shown()
+    return "typed"
+  end
+  lu.assertEquals(prompt.read_line(), "typed")
+  lu.assertEquals(seen, { "Vault password:", "a line" })
+  lu.assertFalse(prompt.is_asking())
+  live:still_running()
+  lu.assertEquals(#on.shown(), 4)
+end
+
 function T.test_nothing_is_painted_during_a_run_that_is_over_at_once()
   local items = items_of({ "n1" }, { "packages" })
   local live, on = new(80, 24, items)

@@ -1,7 +1,7 @@
 -- --step: asks on the terminal before each step. One answer is for all targets of the step.
 
 local task = require "pgafrun.task"
-local tty = require "pgafrun.tty"
+local terminal = require "pgaf.prompt"
 
 local prompt = {}
 
@@ -9,7 +9,7 @@ local prompt = {}
 ---@param read_line? fun(options: table): string? default: from the terminal
 ---@return fun(step: pgaf.Step): boolean
 function prompt.new(read_line)
-  read_line = read_line or tty.read_line
+  read_line = read_line or terminal.read_line
   local answers, go_on, turn, asking = {}, nil, task.condition(), false
 
   local function ask(step)

@@ -6,6 +6,7 @@
 -- the lines stay where they are, above the cursor. The cursor is never hidden and no mode of the terminal is changed:
 -- there is nothing to restore.
 
+local prompt = require "pgaf.prompt"
 local tty = require "pgafrun.tty"
 
 local DEFAULT_COLUMNS, DEFAULT_ROWS = 80, 24
@@ -51,10 +52,14 @@ local function erase_broken(self, columns)
   if more > 0 then self.write(("\27[%dA\r\27[J"):format(more)) end
 end
 
----Replaces what was painted.
+---Replaces what was painted. While somebody is asked, nothing is.
 ---@param lines string[] each less wide than the terminal
 ---@param widths integer[] their columns, without escapes
 function Screen:paint(lines, widths)
+  if prompt.is_asking() then
+    self.widths, self.columns = {}, nil
+    return self.flush()
+  end
   local columns = self:dimensions()
   erase_broken(self, columns)
   self.widths, self.columns = widths, columns
