@@ -53,6 +53,7 @@ return {
       -- address = "127.0.0.12",    -- local provider only; by default each node gets one of its own
       candidate_priority = 50, --   0 to 100: the higher is promoted first; 0: never by itself
       replication_quorum = true, -- does it count when a commit waits for standbys?
+      -- vars = { rack = 4 },       -- variables for plays of your own: target.vars.rack
     },
     { name = "pgaf-2", limits = { cpu = 4, memory = "8GiB" } },
   },
@@ -112,7 +113,7 @@ return {
   application = {
     user = "app",
     database = "app",
-    password = secret.env "APP_PASSWORD", -- or secret.file "/path" (0600), or secret.command { "pass", "show", "app" }
+    password = secret.env "APP_PASSWORD", -- or secret.file "/path" (0600), secret.command { "pass", "show", "app" }
     networks = { "10.20.0.0/16" },
   },
 
@@ -122,4 +123,14 @@ return {
   -- What nodes log in with at the monitor and at each other. Left out, they are random and known to the nodes alone.
   -- monitor_password = secret.file "/etc/pgafrun/monitor-password",
   -- replication_password = secret.file "/etc/pgafrun/replication-password",
+
+  -- Groups beside all, monitor, data and quorum, for `on` and --limit; what they say for nodes that do not
+  -- say it themselves; and variables of all nodes. docs/inventories.md tells who wins.
+  groups = {
+    -- near = { hosts = { "pgaf-1" }, vars = { rack = 4 }, node = { candidate_priority = 80 } },
+    -- everywhere = { children = { "near" }, priority = 10 },
+  },
+  vars = {
+    -- backup_hour = 3,
+  },
 }

@@ -335,6 +335,14 @@ function T.test_extra_variables_are_mapped_too()
   lu.assertStrContains(refusal { extra = { "pgaf_app_password=hunter22" } }, "a secret on the command line")
 end
 
+function T.test_of_two_variables_for_one_key_the_other_is_listed()
+  write("inventory/group_vars/all.yml", "pgaf_pg_version: 14\npostgresql_version: 15\n")
+  local value = load_lab()
+  lu.assertEquals(value.postgres.version, 14)
+  lu.assertStrContains(notes(value, "unmapped"), "all.yml:2: postgresql_version is not read: another variable stands for")
+  lu.assertEquals(load_lab { extra = { "postgresql_version=16" } }.postgres.version, 16)
+end
+
 -- The example's vault was made by ansible-vault; its password is in its comment.
 function T.test_the_example_with_its_vault()
   local file = program.roots[1] .. "/scripts/inventory/ansible/lab.yml"

@@ -61,12 +61,16 @@ local function role_of(model, host)
   return role
 end
 
+-- The first of them that is defined; one of the command line comes before all of files.
 local function variable(model, host, list)
+  local found, found_name
   for _, name in ipairs(list) do
     local one = model.resolved[host][name]
-    if one then return one, name end
+    if one and (not found or (one.place.from == "-e" and found.place.from ~= "-e")) then
+      found, found_name = one, name
+    end
   end
-  return nil
+  return found, found_name
 end
 
 -- "pgaf-monitor.lxd" names the host "pgaf-monitor", and the other way round.
@@ -306,11 +310,15 @@ local function add_groups(model, mapped, short)
   mapped.value.groups = groups
 end
 
-local function did_you_mean(word)
-  local known = {}
-  for _, entry in ipairs(names.KEYS) do
-    for name in entry[4]:gmatch("%S+") do known[#known + 1] = name end
+local known, key_of = {}, {}
+for _, entry in ipairs(names.KEYS) do
+  for name in entry[4]:gmatch("%S+") do
+    known[#known + 1] = name
+    key_of[name] = key_of[name] or entry[1]
   end
+end
+
+local function did_you_mean(word)
   local near = suggest(word, known)
   return near and (", did you mean %q?"):format(near) or ""
 end
@@ -319,6 +327,9 @@ local function note_variable(model, name, place)
   local function note(kind, message) model.note(kind, place.file, place.line, message) end
   for _, needless in ipairs(names.NEEDLESS) do
     if name:find(needless[1]) then return note("needless", ("%s: %s"):format(name, needless[2])) end
+  end
+  if key_of[name] then
+    return note("unmapped", ("%s is not read: another variable stands for %s already"):format(name, key_of[name]))
   end
   if not any_matches(names.OURS, name) then return note("kept", name) end
   return note("unmapped", ("%s stands for no key of an inventory%s; it is kept as a variable"):format(name,
