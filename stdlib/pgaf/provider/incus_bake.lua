@@ -36,7 +36,7 @@ local BAKED_AT = "user.pgafrun.baked_at"
 local BAKE_SECONDS = 1800
 local WAIT_SECONDS = 600
 local WAIT_PAUSE = 0.3
-local TIDY_SECONDS = 60
+local TIDY_SECONDS = 300
 local SECONDS_A_DAY = 86400
 
 ---What is to be in the image.
