@@ -18,6 +18,7 @@ local MOST_FAILURES = 25
 ---@field verbosity integer
 ---@field colours boolean
 ---@field always_recap boolean also after a run that changed nothing
+---@field quiet_heart boolean? what is at work is shown elsewhere
 ---@field width_limit? fun(): integer? columns: where names and padding would take most of them, they are not padded
 local Plain = {}
 Plain.__index = Plain
