@@ -1,5 +1,5 @@
--- Any drill of the catalogue, or one of your own: break something on purpose, measure what clients feel, judge it, and
--- put everything back.
+-- Runs any drill of the catalogue, or one of your own. It breaks something on purpose, measures what clients feel,
+-- judges it, and puts everything back.
 --
 --     pgafrun -i INVENTORY scripts/drill.lua --list
 --     pgafrun -i INVENTORY scripts/drill.lua power-cut

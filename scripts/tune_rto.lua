@@ -1,5 +1,4 @@
--- Proposes the monitor's and the nodes' timers for a wanted fail-over time, keeps what is unsafe out, and applies and
--- proves them on request.
+-- Proposes timers for a wanted fail-over time. Keeps what is unsafe out; applies and proves them on request.
 --
 --     pgafrun -i INVENTORY scripts/tune_rto.lua --target 15
 --     pgafrun -i INVENTORY scripts/tune_rto.lua --target 15 --apply --prove

@@ -90,6 +90,35 @@ function finish.parse(spec, declare, ...)
   log.error(tostring(args))
 end
 
+--- Carries a runbook out; what it was refused for is told, and is its verdict.
+---@param runbook fun(args: table, inventory: table, say: fun(text: string), report: fun(result: table)): pgaf.Verdict
+---@param args table
+---@param inventory table
+---@return table result
+function finish.carry_out(runbook, args, inventory)
+  local result = {}
+  local ok, problem = pcall(runbook, args, inventory, finish.say, function(started) result = started end)
+  -- Interrupted before there was anything to put back.
+  if not ok and not result.interrupted then
+    task.check()
+    if error.is(problem, "usage") or not error.is(problem) then throw(problem, 0) end
+    result = refuse(problem, result)
+  end
+  return result
+end
+
+--- Tells what a drill found, on the terminal and in the files that were asked for.
+---@param result table
+---@param files { json?: string, report?: string }
+function finish.tell(result, files)
+  -- The task is cancelled after Ctrl-C: what is left to write is written out of its reach.
+  task.shield(30, function()
+    if result.run then show(result) end
+    if files.json then write_result(files.json, as_json, result) end
+    if files.report then write_result(files.report, page.render, result) end
+  end)
+end
+
 --- Runs a drill's runbook: parses the arguments, calls it, reports, and returns the exit code.
 ---@param spec pgaf.cli.Spec
 ---@param declare fun(parser: table)
@@ -99,20 +128,8 @@ end
 function finish.run(spec, declare, runbook, ...)
   local args, inventory = finish.parse(spec, declare, ...)
   if not args then return judge.USAGE end
-  local result = {}
-  local ok, problem = pcall(runbook, args, inventory, finish.say, function(started) result = started end)
-  -- Interrupted before there was anything to put back.
-  if not ok and not result.interrupted then
-    task.check()
-    if error.is(problem, "usage") or not error.is(problem) then throw(problem, 0) end
-    result = refuse(problem, result)
-  end
-  -- The task is cancelled after Ctrl-C: what is left to write is written out of its reach.
-  task.shield(30, function()
-    if result.run then show(result) end
-    if args.json then write_result(args.json, as_json, result) end
-    if args.report then write_result(args.report, page.render, result) end
-  end)
+  local result = finish.carry_out(runbook, args, inventory)
+  finish.tell(result, args)
   -- Of kind "cancelled", so that the exit code is that of the signal it was.
   local free, why = pcall(task.check)
   if result.verdict.code == judge.INTERRUPTED and not free and error.is(why, "cancelled") then
