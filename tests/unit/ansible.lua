@@ -217,6 +217,12 @@ function T.test_mistakes_are_told_in_ansibles_files_and_words()
   lu.assertStrContains(message, "host_vars/n01.yml:1: pgaf_app_user differs between n01 and n02")
 end
 
+function T.test_a_group_of_a_name_that_means_something_here()
+  local value = load_lab({}, LAB .. "data:\n  hosts:\n    n01:\n")
+  lu.assertEquals(value.groups.data, { "n02", "n01" })
+  lu.assertStrContains(notes(value, "unmapped"), 'lab.yml:24: the group "data" has other hosts here: n02, n01')
+end
+
 function T.test_no_monitor_and_two()
   local none = LAB:gsub("monitor:", "watch:")
   lu.assertStrContains(refusal(nil, none), 'lab.yml:1: there is no monitor: the group "monitor"')
@@ -339,7 +345,7 @@ function T.test_of_two_variables_for_one_key_the_other_is_listed()
   write("inventory/group_vars/all.yml", "pgaf_pg_version: 14\npostgresql_version: 15\n")
   local value = load_lab()
   lu.assertEquals(value.postgres.version, 14)
-  lu.assertStrContains(notes(value, "unmapped"), "all.yml:2: postgresql_version is not read: another variable stands for")
+  lu.assertStrContains(notes(value, "unmapped"), "all.yml:2: postgresql_version is not read: another variable stands")
   lu.assertEquals(load_lab { extra = { "postgresql_version=16" } }.postgres.version, 16)
 end
 

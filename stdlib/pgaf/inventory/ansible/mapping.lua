@@ -291,6 +291,20 @@ end
 
 local RESERVED = { all = true, ungrouped = true, monitor = true, data = true, quorum = true }
 
+-- monitor and data are what hosts are, whatever a group of the name holds.
+local function note_other_members(model, name, members)
+  local declared = model.hosts.groups[name]
+  if not declared then return end
+  local set, is_same = model.groups:set(name), true
+  for _, host in ipairs(members) do
+    is_same, set[host] = is_same and set[host] == true, nil
+  end
+  if not is_same or next(set) then
+    model.note("unmapped", declared.file, declared.line, ("the group %q has other hosts here: %s"):format(name,
+      table.concat(members, ", ")))
+  end
+end
+
 local function add_groups(model, mapped, short)
   local groups = {}
   for name, group in pairs(model.groups.by_name) do
@@ -390,6 +404,8 @@ function mapping.apply(model)
   if not mapped.value.provider.kind then put(mapped, "provider.kind", "incus", here, nil) end
   local environment = guess_environment(model)
   if not mapped.value.environment and environment then put(mapped, "environment", environment, here, nil) end
+  note_other_members(model, "monitor", { monitor })
+  note_other_members(model, "data", data)
   add_groups(model, mapped, short)
   note_left_over(model)
   return mapped, short
