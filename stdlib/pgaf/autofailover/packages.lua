@@ -82,8 +82,7 @@ end
 
 -- ------------------------------------------------------------------------------------- images with packages in them
 
-local function bring(target, resource)
-  local function tell() end
+local function bring(target, resource, tell)
   local read = target.facts:fetch(resource.reads or {})
   local difference = resource:probe(target, read)
   if not difference then return end
@@ -104,11 +103,11 @@ function packages.recipe(formation)
       names = json.as_array(names), versions = postgres.packages, source = postgres.source,
       pgdg = pgdg and { url = pgdg.url, suite = pgdg.suite, fingerprint = pgdg.fingerprint },
     },
-    install = function(node)
+    install = function(node, tell)
       local target = { name = node.name, node = node, facts = node_facts.new(node, 5432) }
-      if pgdg then bring(target, apt_source(pgdg)) end
-      for _, resource in ipairs(packages.no_default_cluster()()) do bring(target, resource) end
-      for _, resource in ipairs(packages.installed(formation)()) do bring(target, resource) end
+      if pgdg then bring(target, apt_source(pgdg), tell) end
+      for _, resource in ipairs(packages.no_default_cluster()()) do bring(target, resource, tell) end
+      for _, resource in ipairs(packages.installed(formation)()) do bring(target, resource, tell) end
     end,
   }
 end

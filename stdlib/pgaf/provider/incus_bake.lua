@@ -267,7 +267,7 @@ if [ -e policy-rc.d.pgafrun-bake ]; then mv policy-rc.d.pgafrun-bake policy-rc.d
 rm -f /etc/dpkg/dpkg.cfg.d/pgafrun-bake /etc/apt/apt.conf.d/99pgafrun-bake
 (cd /var/lib/man-db 2>/dev/null && [ -e auto-update.pgafrun-bake ] && mv auto-update.pgafrun-bake auto-update) || :
 apt-get clean
-rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin
+rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin && touch -d @0 /var/lib/apt/lists
 rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
 if [ -d /etc/ssh ]; then find /etc/ssh -name 'ssh_host_*' -newer /etc/pgafrun-bake -delete; fi
 if command -v cloud-init >/dev/null; then cloud-init clean --logs >/dev/null 2>&1 || :; fi
