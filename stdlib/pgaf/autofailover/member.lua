@@ -178,8 +178,10 @@ local function obstacle(formation, target, facts)
   local paths = target.paths
   local status = facts.service.status.status
   if is_complete(paths, facts) then
-    if status ~= "running" then return "is not running (" .. status .. ")" end
-    return not is_registered(formation, target) and "was dropped from the monitor" or nil
+    -- what does not run is to be started, whatever a silent monitor knows
+    local known = (formation:state() or status == "running") and is_registered(formation, target)
+    if formation:state() and not known then return "was dropped from the monitor" end
+    return status ~= "running" and "is not running (" .. status .. ")" or nil
   end
   if facts.file[paths.cfg] or facts.file[paths.init] then return "was left half made" end
   if formation:state() and is_registered(formation, target) then return "has lost what the monitor knows it for" end
