@@ -98,13 +98,14 @@ ok "of a whole formation: nothing would change, exit code 0"
 # Every file with its digest, mode, owner, size and times, folders too: a file that was made and removed again shows in its
 # folder's. Left out are other file systems (/proc, /sys, /dev, /run), logs, the lease of the address, and what PostgreSQL
 # and pg_autoctl write all the time: the cluster's tables, WAL and statistics (their contents are compared by SQL), the
-# keeper's state file, sockets and pid files.
+# keeper's state file, sockets and pid files. PGDATA's own time is that of its last change of log files.
 files() {
   on "$1" <<END
 cd /
 find . -xdev \\( -path ./var/log -o -path ./var/lib/dhcp -o -path .$base/run -o -path .$base/share \\
   -o -path "./var/lib/systemd/timers" \\
   -o \\( -path ".$base/pg/data/*" ! -name '*.conf' ! -name PG_VERSION ! -name '*.signal' \\) \\) -prune \\
+  -o -path .$base/pg/data -printf '%p %y %m %U %G\\n' \\
   -o -printf '%p %y %m %U %G %s %T@ %C@ %l\\n' | sort
 find etc home opt root srv usr var tmp -xdev \\( -path var/log -o -path var/lib/dhcp -o -path ${base#/}/run \\
   -o -path ${base#/}/share -o \\( -path "${base#/}/pg/data/*" ! -name '*.conf' \\) \\) -prune \\
