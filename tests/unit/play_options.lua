@@ -166,6 +166,12 @@ return play.main(p, arguments)]], "--syntax-check")
 ]]):gsub("%%s", folder)))
 end
 
+function T.test_syntax_check_misses_the_return_without_which_a_failure_would_end_with_0()
+  local r = run(HEAD .. "p:step { 'one', run = print }\nplay.main(p, arguments)", "--syntax-check")
+  lu.assertEquals(r.code, 1)
+  lu.assertStrContains(r.stdout, "site.lua:10: the exit code is lost: return play.main(p, arguments)")
+end
+
 function T.test_syntax_check_reads_what_a_script_requires_and_survives_what_it_raises()
   fs.write(folder .. "/site_roles.lua", "local M = {}\nfunction M.f() return not_there end\nreturn M\n")
   local text = ('package.path = %q .. "/?.lua;" .. package.path\n'):format(folder) .. [[

@@ -98,6 +98,23 @@ function T.test_unknown_groups_and_empty_choices_are_refused()
   lu.assertStrContains(message, 'step "four": it needs "three", which runs nowhere')
 end
 
+function T.test_resources_that_cannot_be_made_are_mistakes_of_the_plan()
+  local p = new("a", "b")
+  p:step { "none", on = "a", resource = function() end }
+  p:step { "text", on = "a", resource = function() return "x" end }
+  p:step { "raises", resource = function(target) return target.nothing.more end }
+  p:step { "no probe", on = "a", resource = { { prob = print } } }
+  p:step { "reads", on = "a", probe = print, reads = function() return nil .. "x" end }
+  p:step { "none at all", resource = {} }
+  local message = refusal(p)
+  lu.assertStrContains(message, 'step "none": its resource for a is nothing')
+  lu.assertStrContains(message, 'step "text": its resource for a is a string')
+  lu.assertStrContains(message, 'step "raises": its resource could not be made for b: ')
+  lu.assertStrContains(message, 'step "no probe": the first of its resources has neither probe nor ensure, but "prob"')
+  lu.assertStrContains(message, 'step "reads": its facts\' names (reads) could not be made for a: ')
+  lu.assertNotStrContains(message, "none at all")
+end
+
 function T.test_a_sections_words_hold_for_its_steps()
   local p, log = new("a", "b"), {}
   local part = p:section { "The machines", on = "a", tags = "machines", when = function() return true end }

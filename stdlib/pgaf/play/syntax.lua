@@ -54,6 +54,13 @@ function Findings:file(path)
     self:add(("%s:%d: %s %q%s"):format(path, one.line,
       one.assigned and "assignment to an undefined global" or "undefined global", one.name, near))
   end
+  local line = 0
+  for words in (text .. "\n"):gmatch "(.-)\n" do
+    line = line + 1
+    if words:find "^%s*play%.main%s*%(" then
+      self:add(("%s:%d: the exit code is lost: return play.main(p, arguments)"):format(path, line))
+    end
+  end
   for name in text:gmatch "%f[%w_]require%s*%(?%s*[\"']([%w_%.%-]+)[\"']" do
     if not is_library(name) then self.modules[#self.modules + 1] = name end
   end

@@ -28,21 +28,21 @@ end
 
 local function first_line(raised) return (tostring(raised):match("^[^\n]*")) end
 
--- The place that a raised string begins with says nothing new when it is the step's own.
-local function made(step, target, report)
-  if type(step.resource) ~= "function" then return step.resource end
-  local ok, value = pcall(step.resource, target)
-  if ok then return value end
-  report(step, ("its resource could not be made for %s: %s"):format(target.name, first_line(value)))
-  return nil
+-- Calls one of the script's functions while the plan is built; what it raises is a mistake like others.
+local function made(step, what, f, target, report)
+  local ok, value = pcall(f, target)
+  if ok then return true, value end
+  report(step, ("its %s could not be made for %s: %s"):format(what, target.name, first_line(value)))
+  return false
 end
 
 local function resources_of(step, target, report)
-  local value = made(step, target, report)
-  if value == nil and type(step.resource) == "function" then return NONE end
+  local ok, value = true, step.resource
+  if type(value) == "function" then ok, value = made(step, "resource", value, target, report) end
+  if not ok then return NONE end
   local list = is_resource(value) and { value } or value
   if type(list) ~= "table" then
-    report(step, ("its resource is %s"):format(type(value) == "nil" and "nothing" or "a " .. type(value)))
+    report(step, ("its resource for %s is %s"):format(target.name, value == nil and "nothing" or "a " .. type(value)))
     return NONE
   end
   for i, resource in ipairs(list) do
@@ -69,8 +69,11 @@ function work.keys(value)
 end
 
 -- The same for all targets, where nothing of it depends on one.
-local function shared_or_own(step, target)
-  if step.reads then return { resources = { own_resource(step, step.reads(target)) }, run = step.run } end
+local function shared_or_own(step, target, report)
+  if step.reads then
+    local _, reads = made(step, "facts' names (reads)", step.reads, target, report)
+    return { resources = { own_resource(step, reads) }, run = step.run }
+  end
   if not step.work then
     step.work = { resources = (step.probe or step.ensure) and { own_resource(step) } or NONE, run = step.run }
   end
@@ -90,7 +93,7 @@ end
 ---@return pgaf.play.Work
 function work.of(step, target, report)
   if step.resource then return { resources = resources_of(step, target, report) } end
-  return shared_or_own(step, target)
+  return shared_or_own(step, target, report)
 end
 
 return work
