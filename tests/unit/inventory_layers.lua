@@ -210,6 +210,51 @@ function T.test_extra_variables_from_lua_and_json()
   lu.assertEquals(value.vars.a.m.k, json.null)
 end
 
+-- Made by ansible-vault: domain: hidden.example, application: { password: from-the-vault }, token: t0ken
+function T.test_extra_variables_from_a_vault()
+  write("extra.yml", [[
+$ANSIBLE_VAULT;1.1;AES256
+32626535643033303063393339383162353238653462373536356662306464613635333662313762
+6362666334326366663361336236333338316137316366660a323365343236613731306536366531
+38313130396533316333656464626430333432326562623761646634333137373236383837326338
+6438386438336233610a633536663864356530396262313831633337343233626436356365356465
+65393161613435313939663266616266636230623235393631316435323261376163393566613365
+36386362346333336361633765656433643764326362613430653761326163366431326561623836
+34663938373532613161666235396262306136616163303465663261316663393537336461383736
+64353238643965383938
+]])
+  write("pw", "changeme-DEV-ONLY")
+  local value = extended('{ environment = "production" }', {
+    extra = { "@" .. directory .. "/extra.yml" }, vault = { files = { directory .. "/pw" } },
+  })
+  lu.assertEquals(value.domain, "hidden.example")
+  lu.assertEquals(secret.reveal(value.application.password), "from-the-vault")
+  lu.assertEquals(secret.reveal(value.vars.a.token), "t0ken")
+  local ok, e = pcall(extended, '{ environment = "lab" }', { extra = { "@" .. directory .. "/extra.yml" }, vault = {} })
+  lu.assertFalse(ok)
+  lu.assertTrue(error.is(e, "inventory", "no_password"))
+end
+
+function T.test_a_vault_beside_the_inventory()
+  write("vault.yml", [[
+$ANSIBLE_VAULT;1.1;AES256
+32626535643033303063393339383162353238653462373536356662306464613635333662313762
+6362666334326366663361336236333338316137316366660a323365343236613731306536366531
+38313130396533316333656464626430333432326562623761646634333137373236383837326338
+6438386438336233610a633536663864356530396262313831633337343233626436356365356465
+65393161613435313939663266616266636230623235393631316435323261376163393566613365
+36386362346333336361633765656433643764326362613430653761326163366431326561623836
+34663938373532613161666235396262306136616163303465663261316663393537336461383736
+64353238643965383938
+]])
+  write("pw", "changeme-DEV-ONLY")
+  local value = extended([[{
+    environment = "production",
+    application = { password = require("pgaf.secret").vault { file = "vault.yml", key = "application.password" } },
+  }]], { vault = { files = { directory .. "/pw" } } })
+  lu.assertEquals(secret.reveal(value.application.password), "from-the-vault")
+end
+
 function T.test_mistakes_in_extra_variables()
   local function says(extra, wanted)
     lu.assertStrContains((refusal('{ environment = "lab" }', { extra = { extra } })), wanted)

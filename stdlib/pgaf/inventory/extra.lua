@@ -9,6 +9,7 @@ local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
 local layers = require "pgaf.inventory.layers"
+local secret = require "pgaf.secret"
 local source_lines = require "pgaf.source_lines"
 local suggest = require "pgaf.suggest"
 local variables = require "pgaf.inventory.variables"
@@ -106,6 +107,9 @@ function extra.parse(arguments, keys)
   return list
 end
 
+-- What stood in the process list is no secret any more.
+local SECRET = { ["application.password"] = true, monitor_password = true, replication_password = true }
+
 local function segments(path)
   local list = {}
   for name in path:gmatch("[^.]+") do list[#list + 1] = name end
@@ -120,6 +124,15 @@ local function set(node, names, value)
   node[names[#names]] = value
 end
 
+-- A key of the inventory is not secret just because the other values of its file are.
+local function unwrapped(value, path)
+  if secret.is(value) then return not SECRET[path] and yaml_file.plain(value) or value end
+  if type(value) ~= "table" then return value end
+  local copy = setmetatable({}, getmetatable(value))
+  for key, one in pairs(value) do copy[key] = unwrapped(one, path) end
+  return copy
+end
+
 -- Each value of a map by itself, so that each has its own line.
 local function put(layer, names, value, entry, line, prefix)
   if layers.is_map(value) and next(value) ~= nil and #names < 50 then
@@ -130,7 +143,7 @@ local function put(layer, names, value, entry, line, prefix)
     end
     return
   end
-  set(layer.top, names, value)
+  set(layer.top, names, unwrapped(value, prefix .. table.concat(names, ".")))
   layer.places[prefix .. table.concat(names, ".")] = { file = entry.file, line = line }
 end
 
@@ -151,9 +164,6 @@ local function put_node(nodes, entry, places, report)
   report(entry, name and ("there is no data node %q%s"):format(name, did_you_mean(name, names)) or
     "of one node: nodes.NAME.KEY=value")
 end
-
--- What stood in the process list is no secret any more.
-local SECRET = { ["application.password"] = true, monitor_password = true, replication_password = true }
 
 local function layer_of(value, places)
   return {

@@ -18,6 +18,7 @@ local groups = {}
 ---@field hosts string[] all nodes, the monitor first
 ---@field paths table<string, string> a node's path in the inventory: "nodes[2]"
 ---@field by_name table<string, pgaf.inventory.Group>
+---@field sets table<string, table<string, boolean>> as far as they were asked for
 local Groups = {}
 Groups.__index = Groups
 
@@ -105,7 +106,7 @@ end
 ---@param report pgaf.schema.Report
 ---@return pgaf.inventory.Groups
 function groups.build(value, report)
-  local self = setmetatable({ hosts = {}, paths = {}, by_name = {} }, Groups)
+  local self = setmetatable({ hosts = {}, paths = {}, by_name = {}, sets = {} }, Groups)
   local declared = map_of(value.groups)
   for name in pairs(IMPLICIT) do self.by_name[name] = new_group(name, declared[name]) end
   self.by_name.all.depth, self.by_name.all.children = 0, { "monitor", "data" }
@@ -136,7 +137,7 @@ end
 ---@param report pgaf.schema.Report
 ---@return pgaf.inventory.Groups
 function groups.declared(hosts, declared, report)
-  local self = setmetatable({ hosts = hosts, paths = {}, by_name = {} }, Groups)
+  local self = setmetatable({ hosts = hosts, paths = {}, by_name = {}, sets = {} }, Groups)
   for _, host in ipairs(hosts) do self.paths[host] = host end
   for name, group in pairs(declared) do self.by_name[name] = new_group(name, group) end
   self.by_name.all = new_group("all", declared.all)
@@ -156,11 +157,13 @@ local function collect(self, name, into, seen)
   for _, child in ipairs(group.children) do collect(self, child, into, seen) end
 end
 
----Its nodes and those of the groups in it.
+---Its nodes and those of the groups in it. Not to be changed: it is made once.
 ---@param name string
 ---@return table<string, boolean>
 function Groups:set(name)
+  if self.sets[name] then return self.sets[name] end
   local set = {}
+  self.sets[name] = set
   if name == "all" then
     for _, host in ipairs(self.hosts) do set[host] = true end
   else

@@ -189,6 +189,17 @@ local function render_text(text, scope)
   return joined()
 end
 
+-- Somewhere in it; what aliases repeat is looked at once.
+local function has_any(value, seen)
+  if type(value) == "string" then return jinja.has_expression(value) end
+  if type(value) ~= "table" or secret.is(value) or seen[value] then return false end
+  seen[value] = true
+  for _, one in pairs(value) do
+    if has_any(one, seen) then return true end
+  end
+  return false
+end
+
 local function render(value, scope, depth)
   if depth > MAX_DEPTH then refuse("it is nested too deep") end
   if type(value) == "string" then
@@ -206,6 +217,7 @@ end
 ---@return any? rendered nil when it cannot be
 ---@return string? why
 function jinja.render(value, scope)
+  if not has_any(value, {}) then return value end
   local done, result = pcall(render, value, scope, 0)
   if done then return result end
   if getmetatable(result) ~= Refusal then error(result, 0) end

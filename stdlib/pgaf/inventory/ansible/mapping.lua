@@ -295,11 +295,12 @@ local RESERVED = { all = true, ungrouped = true, monitor = true, data = true, qu
 local function note_other_members(model, name, members)
   local declared = model.hosts.groups[name]
   if not declared then return end
-  local set, is_same = model.groups:set(name), true
+  local set, is_same, is_member = model.groups:set(name), true, {}
   for _, host in ipairs(members) do
-    is_same, set[host] = is_same and set[host] == true, nil
+    is_same, is_member[host] = is_same and set[host] == true, true
   end
-  if not is_same or next(set) then
+  for host in pairs(set) do is_same = is_same and is_member[host] == true end
+  if not is_same then
     model.note("unmapped", declared.file, declared.line, ("the group %q has other hosts here: %s"):format(name,
       table.concat(members, ", ")))
   end
