@@ -210,16 +210,16 @@ local function literal(text)
   return is_number and tonumber(text) or text
 end
 
--- key=value words, where a value may have quotes around what has blanks in it.
+-- key=value words, where a value may have quotes around what has blanks in it; a remark begins anywhere.
 local function words(text)
   local list, at = {}, 1
   while true do
     at = text:find("%S", at)
-    if not at or text:find("^[#;]", at) then return list end
+    if not at or text:find("^#", at) then return list end
     local word, quote = {}, nil
     while at <= #text do
       local c = text:sub(at, at)
-      if not quote and c:find("%s") then break end
+      if not quote and c:find("[%s#]") then break end
       if c == quote then
         quote = nil
       elseif not quote and (c == '"' or c == "'") then
@@ -263,7 +263,7 @@ function Hosts:read_ini(file, text)
     elseif kind == "vars" then
       local variable, value = trimmed:match("^([^=%s]+)%s*=%s*(.*)$")
       if variable then
-        set_group_var(group_of(self, section, file, line), variable, literal((value:gsub("%s+#.*$", ""))), file, line)
+        set_group_var(group_of(self, section, file, line), variable, literal(value), file, line)
       else
         self.report(file, line, ("%q is not key=value"):format(trimmed))
       end
