@@ -13,6 +13,9 @@ local folder = program.roots[1] .. "/examples"
 local PRINTS = {
   ["errors.lua"] = "not there, as expected: fs.read\n",
   ["group.lua"] = "the answer is 42\nhello from the quick one\nhello from the slow one\n",
+  ["inventory.lua"] = "monitor\tred\tautumn\none\torange\tautumn\ntwo\tgreen\tautumn\n" ..
+    "postgres.version = 15, from -e\napplication.password = <secret>, from common.lua:5\n" ..
+    "candidate_priority = 80, from group warm (lab.lua:4)\ncolor = green, from host two (common.lua:4)\n",
   ["processes.lua"] = "3 from the script\nLinux\n",
   ["put_back.lua"] = "breaking it\nwhole again\n",
   ["timeout.lua"] = "in time: false\tdeadline: true\n",
