@@ -273,6 +273,12 @@ drifted "a missing package" 'to install: openssl' "packages on $n2"
 as_postgres "$n2" <<<'pg_autoctl config set timeout.network_partition_timeout 7 >/dev/null 2>&1'
 drifted "a keeper's timer" 'network_partition_timeout: 7 -> 20' "keeper on $n2"
 
+on "$n2" <<<"chmod 0644 $base/tls/server.crt"
+drifted "a certificate that is not private" "server.crt is not private -> for $n2" "certificate on $n2"
+
+on "$n1" <<<"echo garbage >$base/tls/server.crt"
+drifted "a damaged certificate" 'no certificate is in .*server.crt -> for ' "certificate on $n1"
+
 on "$m" <<<"sed -i 's/$n1\$/elsewhere/' /etc/hosts"
 drifted "names of the nodes" '^ *-.* elsewhere' "names of the nodes on $m"
 

@@ -87,10 +87,6 @@ local function holds(list, values)
   return true
 end
 
-local function described(dns, ip, issuer)
-  return ("for %s %s, signed by %s"):format(table.concat(dns, " "), table.concat(ip, " "), issuer)
-end
-
 local REQUEST = [[
 set -e
 [ -s %s ] || { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:prime256v1 -out %s.new 2>&1; mv %s.new %s; }
@@ -121,7 +117,8 @@ function pki.server(formation)
       local pem = facts.content[paths.server_crt]
       if not facts.file[paths.server_key] or not pem then return "no key and certificate" end
       if facts.content[paths.ca_crt] ~= formation.authority then return "another certificate authority" end
-      local now = crypto.certificate(pem)
+      local readable, now = pcall(crypto.certificate, pem)
+      if not readable then return "no certificate is in " .. paths.server_crt end
       if now.issuer ~= crypto.certificate(formation.authority).subject then return "signed by another authority" end
       local dns, ip = identities(target)
       local has, missing = holds(now.dns, dns)
@@ -136,15 +133,13 @@ function pki.server(formation)
     end
 
     function resource:changes(target, facts)
-      local pem = facts.content[paths.server_crt]
       local dns, ip = identities(target)
-      local now = pem and crypto.certificate(pem)
+      local issuer = formation.authority and crypto.certificate(formation.authority).subject
       return {
         {
-          what = "certificate " .. paths.server_crt,
-          before = now and described(now.dns, now.ip, now.issuer) or "missing",
-          after = described(dns, ip, formation.authority and crypto.certificate(formation.authority).subject or
-            "an authority to be made"),
+          what = "certificate " .. paths.server_crt, before = self:probe(target, facts),
+          after = ("for %s %s, signed by %s"):format(
+            table.concat(dns, " "), table.concat(ip, " "), issuer or "an authority to be made"),
         },
       }
     end
