@@ -134,6 +134,9 @@ whole:step {
 }
 -- What applications see of it, on whichever data node is the primary now.
 whole:step { "roles", on = "data", tags = "roles", needs = "whole", resource = roles.on_primary(formation) }
+if arguments.prune_images and has_packages then
+  whole:step { "old images", on = "monitor", needs = "whole", resource = packages.old_images(formation) }
+end
 
 -- Nothing is touched before all of this is right; a look takes no lock.
 function p.before(mode)
