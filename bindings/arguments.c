@@ -4,6 +4,8 @@
 
 #include <lauxlib.h>
 
+#include "async.h"
+
 static bool is_one_of(const char *name, const char *const names[]) {
   for (; *names; names++) {
     if (strcmp(name, *names) == 0) return true;
@@ -103,7 +105,13 @@ const char *argument_name(lua_State *L, int index) {
   return path;
 }
 
+void stack_reserve(lua_State *L, int slots, const char *what) {
+  if (lua_checkstack(L, slots)) return;
+  if (lua_gettop(L) + slots < LUAI_MAXSTACK / 2) memory_raise(L, NULL);
+  luaL_checkstack(L, slots, what);
+}
+
 op_t *operation_made(lua_State *L, op_t *op) {
-  if (!op) luaL_error(L, "not enough memory");
+  if (!op) memory_raise(L, NULL);
   return op;
 }

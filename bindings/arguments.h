@@ -31,6 +31,9 @@ const char *argument_text(lua_State *L, int index);
 /* As argument_text, and not empty: a path, or a name. */
 const char *argument_name(lua_State *L, int index);
 
+/* As luaL_checkstack, but tells a lack of memory from a stack that is too large; what may be NULL. */
+void stack_reserve(lua_State *L, int slots, const char *what);
+
 /* Returns op, or raises when there was no memory for it. */
 op_t *operation_made(lua_State *L, op_t *op);
 

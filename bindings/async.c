@@ -3,6 +3,7 @@
 
 #include <lauxlib.h>
 
+#include "collect.h"
 #include "error.h"
 #include "runtime/scheduler.h"
 
@@ -42,11 +43,7 @@ async_t *async_begin(lua_State *L, const char *operation) {
   }
   async_t *a = lua_newuserdatauv(L, sizeof *a, 0);
   *a = (async_t){.operation = operation, .index = lua_gettop(L)};
-  if (luaL_newmetatable(L, ASYNC_METATABLE)) {
-    lua_pushcfunction(L, async_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
+  collect_by(L, ASYNC_METATABLE, async_gc);
   return a;
 }
 

@@ -43,6 +43,9 @@ void failure_push(lua_State *L, const failure_t *f, const char *operation, int l
 /* Raises f as a structured error. */
 int failure_raise(lua_State *L, const failure_t *f, const char *operation);
 
+/* The same, of kind "memory". */
+int memory_raise(lua_State *L, const char *operation);
+
 /* The one runtime of this Lua state. */
 runtime_t *runtime_of(lua_State *L);
 

@@ -13,6 +13,7 @@
 #include <openssl/x509v3.h>
 
 #include "async.h"
+#include "collect.h"
 #include "modules.h"
 
 #define CERTIFICATE_METATABLE "pgafrun.crypto.certificate"
@@ -172,13 +173,9 @@ static int cipher_gc(lua_State *L) {
 static EVP_CIPHER_CTX *push_cipher(lua_State *L) {
   EVP_CIPHER_CTX **context = lua_newuserdatauv(L, sizeof(EVP_CIPHER_CTX *), 0);
   *context = NULL;
-  if (luaL_newmetatable(L, CIPHER_METATABLE)) {
-    lua_pushcfunction(L, cipher_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
+  collect_by(L, CIPHER_METATABLE, cipher_gc);
   *context = EVP_CIPHER_CTX_new();
-  if (!*context) luaL_error(L, "not enough memory");
+  if (!*context) memory_raise(L, NULL);
   return *context;
 }
 
@@ -223,11 +220,7 @@ static int certificate_gc(lua_State *L) {
 static certificate_t *push_certificate(lua_State *L) {
   certificate_t *c = lua_newuserdatauv(L, sizeof *c, 0);
   memset(c, 0, sizeof *c);
-  if (luaL_newmetatable(L, CERTIFICATE_METATABLE)) {
-    lua_pushcfunction(L, certificate_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
+  collect_by(L, CERTIFICATE_METATABLE, certificate_gc);
   return c;
 }
 
@@ -244,7 +237,7 @@ static void read_pem(certificate_t *c, const char *pem, size_t size) {
 static void push_name(lua_State *L, certificate_t *c, const X509_NAME *name) {
   char *text;
   c->text = BIO_new(BIO_s_mem());
-  if (!c->text) luaL_error(L, "not enough memory");
+  if (!c->text) memory_raise(L, NULL);
   X509_NAME_print_ex(c->text, name, 0, XN_FLAG_RFC2253 & ~ASN1_STRFLGS_ESC_MSB);
   long n = BIO_get_mem_data(c->text, &text);
   lua_pushlstring(L, text, n > 0 ? (size_t)n : 0);

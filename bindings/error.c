@@ -60,9 +60,15 @@ static int error_tostring(lua_State *L) {
 }
 
 static void push_metatable(lua_State *L) {
-  if (!luaL_newmetatable(L, ERROR_METATABLE)) return;
+  if (luaL_getmetatable(L, ERROR_METATABLE) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 2);
+  lua_pushliteral(L, ERROR_METATABLE);
+  lua_setfield(L, -2, "__name");
   lua_pushcfunction(L, error_tostring);
   lua_setfield(L, -2, "__tostring");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX, ERROR_METATABLE); /* last: only what is whole is registered */
 }
 
 bool error_test(lua_State *L, int index) {
@@ -100,7 +106,10 @@ static void set_text(lua_State *L, const char *name, const char *text) {
 }
 
 void failure_push(lua_State *L, const failure_t *f, const char *operation, int level) {
-  luaL_checkstack(L, 6, "an error");
+  if (!lua_checkstack(L, 6)) {
+    lua_pushliteral(L, "not enough memory");
+    lua_error(L);
+  }
   lua_createtable(L, 0, 8);
   set_text(L, "kind", f->kind);
   set_text(L, "operation", operation);
@@ -120,8 +129,15 @@ int failure_raise(lua_State *L, const failure_t *f, const char *operation) {
   return lua_error(L);
 }
 
+int memory_raise(lua_State *L, const char *operation) {
+  failure_t f = {0};
+  failure_set(&f, "memory", "ENOMEM", "not enough memory");
+  return failure_raise(L, &f, operation);
+}
+
 int error_raise_interrupt(lua_State *L, const task_t *t, const char *operation, bool outcome_unknown) {
   failure_t f = {0};
+  if (t->cause == WAKE_NO_MEMORY) return memory_raise(L, operation);
   if (t->cause == WAKE_DEADLINE) {
     failure_set(&f, "timeout", "deadline", "the deadline passed");
   } else {

@@ -5,6 +5,7 @@
 
 #include <lauxlib.h>
 
+#include "async.h"
 #include "error.h"
 #include "runtime/scheduler.h"
 
@@ -20,7 +21,7 @@ int group_new(lua_State *L) {
     relative = task_seconds(L, lua_gettop(L), TASK_NEVER);
   }
   task_t *t = task_require(L, "a task group");
-  scope_t *s = lua_newuserdatauv(L, sizeof *s, 0);
+  scope_t *s = lua_newuserdatauv(L, sizeof *s, 1);
   memset(s, 0, sizeof *s);
   luaL_setmetatable(L, GROUP_METATABLE);
   lua_pushvalue(L, -1);
@@ -57,8 +58,12 @@ static int lgroup_cancel(lua_State *L) {
   return 0;
 }
 
+/* Of the group at index 1. */
 static int push_first_error(lua_State *L, const scope_t *s) {
-  return s->first_error == LUA_NOREF ? 0 : (lua_rawgeti(L, LUA_REGISTRYINDEX, s->first_error), 1);
+  if (!s->failed) return 0;
+  if (lua_getiuservalue(L, 1, 1) == LUA_TNIL)
+    memory_raise(L, "task.group"); /* there was none to keep the error */
+  return 1;
 }
 
 /* Tasks that were cancelled from outside the group end quietly; whoever waited for them must hear of it. */

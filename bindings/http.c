@@ -63,7 +63,7 @@ static http_options_t read_options(lua_State *L) {
   http_options_t o = {0};
   bool secure;
   lua_settop(L, 1);
-  luaL_checkstack(L, 20, NULL);
+  stack_reserve(L, 20, NULL);
   arguments_check(L, 1, false, false, names);
   o.url = http_options_url(L, 1, "http", "https", &secure);
   o.method = arguments_text(L, 1, "method");

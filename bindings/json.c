@@ -7,7 +7,9 @@
 #include <jansson.h>
 #include <lauxlib.h>
 
+#include "arguments.h"
 #include "async.h"
+#include "collect.h"
 #include "modules.h"
 
 #define DOCUMENT_METATABLE "pgafrun.json.document"
@@ -87,7 +89,7 @@ static void push_object(decoder_t *d, json_t *object) {
 
 static void push_value(decoder_t *d, json_t *value) {
   lua_State *L = d->L;
-  luaL_checkstack(L, 4, "JSON too deep");
+  stack_reserve(L, 4, "JSON too deep");
   switch (json_typeof(value)) {
   case JSON_OBJECT: push_object(d, value); break;
   case JSON_ARRAY: push_array(d, value); break;
@@ -111,11 +113,7 @@ static int document_gc(lua_State *L) {
 static json_t **push_document(lua_State *L) {
   json_t **document = lua_newuserdatauv(L, sizeof *document, 0);
   *document = NULL;
-  if (luaL_newmetatable(L, DOCUMENT_METATABLE)) {
-    lua_pushcfunction(L, document_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
+  collect_by(L, DOCUMENT_METATABLE, document_gc);
   return document;
 }
 

@@ -15,6 +15,7 @@
 
 #include "arguments.h"
 #include "async.h"
+#include "collect.h"
 #include "runtime/bytes.h"
 
 #define WRITER_METATABLE "pgafrun.json.writer"
@@ -33,7 +34,7 @@ typedef struct writer {
 static void write_value(writer_t *w, int index);
 
 static void put(writer_t *w, const char *data, size_t size) {
-  if (!bytes_append(&w->text, data, size)) luaL_error(w->L, "not enough memory");
+  if (!bytes_append(&w->text, data, size)) memory_raise(w->L, NULL);
 }
 
 static void put_text(writer_t *w, const char *text) { put(w, text, strlen(text)); }
@@ -287,7 +288,7 @@ static void apply_tojson(writer_t *w) {
 /* Writes the value at index, which is the top of the stack; leaves one value there. */
 static void write_value(writer_t *w, int index) {
   lua_State *L = w->L;
-  luaL_checkstack(L, 12, "JSON too deep");
+  stack_reserve(L, 12, "JSON too deep");
   apply_tojson(w);
   size_t size;
   switch (lua_type(L, index)) {
@@ -335,11 +336,7 @@ int json_encode(lua_State *L) {
   lua_settop(L, 1);
   writer_t *w = lua_newuserdatauv(L, sizeof *w, 1);
   memset(w, 0, sizeof *w);
-  if (luaL_newmetatable(L, WRITER_METATABLE)) {
-    lua_pushcfunction(L, writer_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
+  collect_by(L, WRITER_METATABLE, writer_gc);
   lua_newtable(L);
   lua_setiuservalue(L, -2, 1); /* the keys on the way */
   lua_insert(L, 1);

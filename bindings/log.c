@@ -1,6 +1,7 @@
 /* log.c - log.info(message, fields) and its sisters. */
 #include <lauxlib.h>
 
+#include "arguments.h"
 #include "async.h"
 #include "mask.h"
 #include "modules.h"
@@ -19,7 +20,7 @@ static int log_at(lua_State *L, log_level_t level) {
   int n = 0;
   if (!lua_isnil(L, 2)) {
     luaL_checktype(L, 2, LUA_TTABLE);
-    luaL_checkstack(L, 2 * FIELDS_MAX + 4, NULL);
+    stack_reserve(L, 2 * FIELDS_MAX + 4, NULL);
     lua_pushnil(L);
     while (n < FIELDS_MAX && lua_next(L, 2)) {
       luaL_tolstring(L, -1, NULL);

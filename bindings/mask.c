@@ -7,6 +7,7 @@
 
 #include <lauxlib.h>
 
+#include "arguments.h"
 #include "modules.h"
 
 /* What is shorter would be found in innocent words, and give itself away by what it makes of them. */
@@ -58,7 +59,7 @@ static void replace_one(lua_State *L) {
 }
 
 void mask_top(lua_State *L) {
-  luaL_checkstack(L, 8, "a masked text");
+  stack_reserve(L, 8, "a masked text");
   push_texts(L);
   lua_insert(L, -2);
   lua_Integer n = (lua_Integer)lua_rawlen(L, -2);

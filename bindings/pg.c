@@ -7,6 +7,7 @@
 
 #include "arguments.h"
 #include "async.h"
+#include "collect.h"
 #include "modules.h"
 #include "runtime/pg_text.h"
 
@@ -36,13 +37,9 @@ static int conninfo_gc(lua_State *L) {
 static conninfo_box_t *push_conninfo(lua_State *L) {
   conninfo_box_t *box = lua_newuserdatauv(L, sizeof *box, 0);
   box->info = NULL;
-  if (luaL_newmetatable(L, CONNINFO_METATABLE)) {
-    lua_pushcfunction(L, conninfo_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
+  collect_by(L, CONNINFO_METATABLE, conninfo_gc);
   box->info = pg_conninfo_new();
-  if (!box->info) luaL_error(L, "not enough memory");
+  if (!box->info) memory_raise(L, NULL);
   return box;
 }
 
@@ -74,7 +71,7 @@ static void read_keywords(lua_State *L, pg_conninfo_t *info) {
       lua_pushvalue(L, 3);
       lua_replace(L, -2);
     }
-    if (!pg_conninfo_set(info, keyword, keyword_text(L, keyword))) luaL_error(L, "not enough memory");
+    if (!pg_conninfo_set(info, keyword, keyword_text(L, keyword))) memory_raise(L, NULL);
     lua_pop(L, 1);
   }
 }

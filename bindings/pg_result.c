@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 
+#include "arguments.h"
 #include "async.h"
 #include "pg.h"
 
@@ -66,7 +67,7 @@ static void push_notices(lua_State *L, const op_t *op, size_t statement) {
 void pg_push_result(lua_State *L, const op_t *op, size_t i) {
   PGresult *r = (PGresult *)pg_query_result(op, i); /* libpq asks for what it does not change */
   int columns = PQnfields(r);
-  luaL_checkstack(L, columns + 10, "too many columns");
+  stack_reserve(L, columns + 10, "too many columns");
   lua_createtable(L, 0, 4);
   int result = lua_gettop(L);
   lua_createtable(L, columns, 0);

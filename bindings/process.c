@@ -102,7 +102,7 @@ static char **push_environment(lua_State *L, int index) {
 /* What it leaves on the stack keeps the texts alive. */
 static spawn_options_t push_spawn_options(lua_State *L, int index) {
   spawn_options_t o;
-  luaL_checkstack(L, 16, NULL);
+  stack_reserve(L, 16, NULL);
   o.argv = push_argv(L, index);
   o.env = push_environment(L, index);
   o.cwd = arguments_text(L, index, "cwd");

@@ -3,6 +3,8 @@
 
 #include <lauxlib.h>
 
+#include "arguments.h"
+#include "async.h"
 #include "error.h"
 #include "group.h"
 #include "modules.h"
@@ -151,13 +153,13 @@ static int join_end(lua_State *L, int status, lua_KContext ctx) {
   }
   int n = lua_gettop(t->co);
   if (t->state != TASK_DONE) {
-    lua_checkstack(t->co, 1);
+    if (!lua_checkstack(t->co, 1)) return memory_raise(L, "task:wait");
     lua_pushvalue(t->co, -1);
     lua_xmove(t->co, L, 1);
     return lua_error(L);
   }
-  luaL_checkstack(L, n, "the results of a task");
-  luaL_checkstack(t->co, n, "the results of a task");
+  stack_reserve(L, n, "the results of a task");
+  if (!lua_checkstack(t->co, n)) return memory_raise(L, "task:wait");
   for (int i = 1; i <= n; i++) lua_pushvalue(t->co, i);
   lua_xmove(t->co, L, n);
   return n;

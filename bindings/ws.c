@@ -40,7 +40,7 @@ static int lws_connect(lua_State *L) {
   ws_options_t o = {0};
   bool secure;
   lua_settop(L, 1);
-  luaL_checkstack(L, 20, NULL);
+  stack_reserve(L, 20, NULL);
   arguments_check(L, 1, false, false, names);
   o.url = http_options_url(L, 1, "ws", "wss", &secure);
   o.unix_socket = arguments_text(L, 1, "unix_socket");

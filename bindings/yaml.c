@@ -11,6 +11,7 @@
 
 #include "arguments.h"
 #include "async.h"
+#include "collect.h"
 #include "json.h"
 #include "modules.h"
 #include "yaml_scalar.h"
@@ -55,7 +56,7 @@ static void raise_parser(reader_t *r) {
   const yaml_parser_t *p = &r->parser;
   yaml_mark_t mark = p->error == YAML_READER_ERROR ? p->mark : p->problem_mark; /* the reader gives none */
   char what[300];
-  if (p->error == YAML_MEMORY_ERROR) luaL_error(r->L, "not enough memory");
+  if (p->error == YAML_MEMORY_ERROR) memory_raise(r->L, NULL);
   snprintf(what, sizeof what, "%s%s%s", p->problem ? p->problem : "not YAML", p->context ? " " : "",
            p->context ? p->context : "");
   raise_at(r, mark, what);
@@ -144,7 +145,7 @@ static void check_collection_tag(reader_t *r, const unsigned char *tag, const ch
 static void push_collection(reader_t *r) {
   lua_State *L = r->L;
   if (++r->depth > DEPTH_MAX) raise_here(r, "nested deeper than 100 levels");
-  luaL_checkstack(L, 20, "YAML too deep");
+  stack_reserve(L, 20, "YAML too deep");
   lua_newtable(L);
   if (lua_isnil(L, LINES)) {
     lua_pushnil(L);
@@ -342,12 +343,8 @@ static reader_t *push_reader(lua_State *L) {
   reader_t *r = lua_newuserdatauv(L, sizeof *r, 0);
   memset(r, 0, sizeof *r);
   r->L = L;
-  if (luaL_newmetatable(L, READER_METATABLE)) {
-    lua_pushcfunction(L, reader_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
-  if (!yaml_parser_initialize(&r->parser)) luaL_error(L, "not enough memory");
+  collect_by(L, READER_METATABLE, reader_gc);
+  if (!yaml_parser_initialize(&r->parser)) memory_raise(L, NULL);
   r->parser_made = true;
   return r;
 }

@@ -40,6 +40,25 @@ static void preload_program(lua_State *L, const options_t *o, const paths_t *pat
   lua_pop(L, 1);
 }
 
+typedef struct run {
+  const options_t *options;
+  const paths_t *paths;
+  const char *script;
+} run_t;
+
+/* Pushes the script and its arguments; raises what is wrong with it. Protected: there may be no memory for it. */
+static int prepare(lua_State *L) {
+  const run_t *r = lua_touserdata(L, 1);
+  const options_t *o = r->options;
+  preload_program(L, o, r->paths, r->script);
+  int status = o->code ? luaL_loadbufferx(L, o->code, strlen(o->code), "=(command line)", "t")
+                       : luaL_loadfilex(L, r->script, "t");
+  if (status != LUA_OK) return lua_error(L);
+  luaL_checkstack(L, o->argument_count + 8, NULL);
+  for (int i = 0; i < o->argument_count; i++) lua_pushstring(L, o->arguments[i]);
+  return 1 + o->argument_count;
+}
+
 /* Reads kind (and status of an exit) of the error on top. */
 static int error_exit_code(lua_State *L, bool *silent) {
   *silent = false;
@@ -61,11 +80,20 @@ static int error_exit_code(lua_State *L, bool *silent) {
 }
 
 /* What a person reads when a script ends with an error: one sentence, its place, and with -vv the traceback. */
-static int report_error(host_t *host, const options_t *o) {
-  lua_State *L = host->L;
+typedef struct report {
+  host_t *host;
+  const options_t *options;
+  int code;
+} report_t;
+
+/* Arguments: the report and the error. Protected: telling it needs memory. */
+static int tell_error(lua_State *L) {
+  report_t *report = lua_touserdata(L, 1);
+  host_t *host = report->host;
+  const options_t *o = report->options;
   bool silent;
-  int code = error_exit_code(L, &silent);
-  if (silent) return code;
+  int code = report->code = error_exit_code(L, &silent);
+  if (silent) return 0;
   const char *text = luaL_tolstring(L, -1, NULL);
   lua_pushvalue(L, -2);
   const char *where = NULL, *traceback = NULL;
@@ -82,24 +110,32 @@ static int report_error(host_t *host, const options_t *o) {
   log_fields(&host->runtime.log, LOG_ERROR, place ? place : text, NULL, 0);
   free(place);
   if (traceback && o->verbosity >= 2) log_fields(&host->runtime.log, LOG_DEBUG, traceback, NULL, 0);
-  return code;
+  return 0;
 }
 
-static int load(host_t *host, const options_t *o, const char *script) {
+static int report_error(host_t *host, const options_t *o) {
   lua_State *L = host->L;
-  int status = o->code ? luaL_loadbufferx(L, o->code, strlen(o->code), "=(command line)", "t")
-                       : luaL_loadfilex(L, script, "t");
-  if (status == LUA_OK) return 0;
-  log_fields(&host->runtime.log, LOG_ERROR, lua_tostring(L, -1), NULL, 0);
-  return 1;
+  report_t report = {host, o, 1};
+  lua_pushcfunction(L, tell_error);
+  lua_insert(L, -2);
+  lua_pushlightuserdata(L, &report);
+  lua_insert(L, -2);
+  if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+    log_fields(&host->runtime.log, LOG_ERROR,
+               lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error", NULL, 0);
+  return report.code;
 }
 
-static int run(host_t *host, const options_t *o, const paths_t *paths, const char *script) {
+static int run(host_t *host, const run_t *r) {
   lua_State *L = host->L;
-  preload_program(L, o, paths, script);
-  if (load(host, o, script)) return 1;
-  luaL_checkstack(L, o->argument_count + 8, NULL);
-  for (int i = 0; i < o->argument_count; i++) lua_pushstring(L, o->arguments[i]);
+  const options_t *o = r->options;
+  if (!lua_checkstack(L, o->argument_count + 8)) return 1;
+  lua_pushcfunction(L, prepare);
+  lua_pushlightuserdata(L, (void *)r);
+  if (lua_pcall(L, 1, LUA_MULTRET, 0) != LUA_OK) {
+    log_fields(&host->runtime.log, LOG_ERROR, lua_tostring(L, -1), NULL, 0);
+    return 1;
+  }
   int nresults = 0;
   if (host_run(host, o->argument_count, o->deadline, &nresults) != LUA_OK) return report_error(host, o);
   int code = nresults && lua_isinteger(L, -nresults) ? (int)lua_tointeger(L, -nresults) : 0;
@@ -149,7 +185,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "pgafrun: cannot start: %s\n", uv_strerror(status));
     return 1;
   }
-  code = run(&host, &o, &paths, script);
+  code = run(&host, &(run_t){&o, &paths, script});
   fflush(stdout);
   if (host_close(&host) != 0)
     fprintf(stderr, "pgafrun: a handle was left open at exit: please report this\n");

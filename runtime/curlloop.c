@@ -4,12 +4,16 @@
 #include <signal.h>
 #include <stdlib.h>
 
+enum { UNWATCHED_MAX = 32 };
+
 struct curlloop {
   CURLM *multi;
   uv_loop_t *loop;
   uv_timer_t timer; /* the one time-out curl asks for; its close callback frees all of this */
   curlloop_done_t done;
-  bool in_curl; /* guards against calling back into curl from its own callbacks */
+  bool in_curl;                   /* guards against calling back into curl from its own callbacks */
+  CURL *unwatched[UNWATCHED_MAX]; /* transfers that would wait for ever: their socket could not be watched */
+  int unwatched_count;
 };
 
 /* curl's interest in one socket. Made when curl first names the socket, closed when curl lets go of it. */
@@ -19,12 +23,23 @@ typedef struct watch {
   curl_socket_t socket;
 } watch_t;
 
+/* Refusing from within on_socket would end all transfers of this multi handle, and without a word: -1 only when there
+ * are too many. */
+static int leave_unwatched(curlloop_t *c, CURL *easy) {
+  for (int i = 0; i < c->unwatched_count; i++)
+    if (c->unwatched[i] == easy) return 0;
+  if (c->unwatched_count == UNWATCHED_MAX) return -1;
+  c->unwatched[c->unwatched_count++] = easy;
+  return 0;
+}
+
 static void curlloop_act(curlloop_t *c, curl_socket_t socket, int events) {
   int running = 0;
   assert(!c->in_curl);
   c->in_curl = true;
   curl_multi_socket_action(c->multi, socket, events, &running);
   c->in_curl = false;
+  while (c->unwatched_count > 0) c->done(c->unwatched[--c->unwatched_count], CURLE_OUT_OF_MEMORY);
   CURLMsg *msg;
   int left;
   while ((msg = curl_multi_info_read(c->multi, &left)))
@@ -67,13 +82,13 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *user, voi
   }
   if (!w) {
     w = watch_new(c, socket);
-    if (!w) return -1;
+    if (!w) return leave_unwatched(c, easy);
     curl_multi_assign(c->multi, socket, w);
   }
   int events = 0;
   if (what & CURL_POLL_IN) events |= UV_READABLE;
   if (what & CURL_POLL_OUT) events |= UV_WRITABLE;
-  return uv_poll_start(&w->poll, events, watch_ready) == 0 ? 0 : -1;
+  return uv_poll_start(&w->poll, events, watch_ready) == 0 ? 0 : leave_unwatched(c, easy);
 }
 
 static void on_timeout(uv_timer_t *timer) { curlloop_act(timer->data, CURL_SOCKET_TIMEOUT, 0); }
@@ -123,6 +138,8 @@ bool curlloop_add(curlloop_t *c, CURL *easy) { return curl_multi_add_handle(c->m
 
 void curlloop_remove(curlloop_t *c, CURL *easy) {
   assert(!c->in_curl);
+  for (int i = 0; i < c->unwatched_count; i++)
+    if (c->unwatched[i] == easy) c->unwatched[i--] = c->unwatched[--c->unwatched_count];
   curl_multi_remove_handle(c->multi, easy);
 }
 

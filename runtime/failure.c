@@ -17,7 +17,7 @@ void failure_set(failure_t *f, const char *kind, const char *code, const char *f
 
 void failure_set_uv(failure_t *f, const char *kind, int uv_error, const char *format, ...) {
   va_list args;
-  f->kind = kind;
+  f->kind = uv_error == UV_ENOMEM ? "memory" : kind;
   uv_err_name_r(uv_error, f->code, sizeof f->code);
   va_start(args, format);
   int n = vsnprintf(f->message, sizeof f->message, format, args);

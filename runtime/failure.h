@@ -29,7 +29,7 @@ typedef struct failure {
 void failure_set(failure_t *f, const char *kind, const char *code, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* Fills f from a negative libuv error: code is its name, message "WHAT: TEXT". */
+/* Fills f from a negative libuv error: code is its name, message "WHAT: TEXT". UV_ENOMEM is always "memory". */
 void failure_set_uv(failure_t *f, const char *kind, int uv_error, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 

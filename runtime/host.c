@@ -95,6 +95,8 @@ static void restrict_libraries(lua_State *L) {
 
 static int host_open_lua(lua_State *L) {
   const host_options_t *options = lua_touserdata(L, 1);
+  lua_pushcfunction(L, options->error_handler);
+  scheduler_open((*(runtime_t **)lua_getextraspace(L))->scheduler, L);
   luaL_openlibs(L);
   lua_getglobal(L, "package");
   lua_pushstring(L, options->lua_path);
@@ -106,22 +108,27 @@ static int host_open_lua(lua_State *L) {
   return 0;
 }
 
+static int open_lua(host_t *host, const host_options_t *options) {
+  lua_State *L = host->L =
+      options->allocate ? lua_newstate(options->allocate, options->allocator) : luaL_newstate();
+  if (!L) return UV_ENOMEM;
+  *(runtime_t **)lua_getextraspace(L) = &host->runtime;
+  host->scheduler.raise_interrupt = options->raise_interrupt;
+  lua_pushcfunction(L, host_open_lua);
+  lua_pushlightuserdata(L, (void *)options);
+  return lua_pcall(L, 1, 0, 0) == LUA_OK ? 0 : UV_ENOMEM;
+}
+
 int host_init(host_t *host, const host_options_t *options) {
   memset(host, 0, sizeof *host);
   host->runtime.log = options->log;
   host->runtime.scheduler = &host->scheduler;
   int status = uv_loop_init(&host->runtime.loop);
   if (status < 0) return status;
-  lua_State *L = host->L = luaL_newstate();
-  if (!L) return UV_ENOMEM;
-  *(runtime_t **)lua_getextraspace(L) = &host->runtime;
-  lua_pushcfunction(L, options->error_handler);
-  status = scheduler_init(&host->scheduler, &host->runtime.loop, L);
-  if (status < 0) return status;
-  host->scheduler.raise_interrupt = options->raise_interrupt;
-  lua_pushcfunction(L, host_open_lua);
-  lua_pushlightuserdata(L, (void *)options);
-  return lua_pcall(L, 1, 0, 0) == LUA_OK ? 0 : UV_ENOMEM;
+  status = scheduler_init(&host->scheduler, &host->runtime.loop);
+  if (status == 0) status = open_lua(host, options);
+  if (status < 0) host_close(host);
+  return status;
 }
 
 static host_t *signalled_host;
@@ -140,20 +147,42 @@ static void catch_signals(host_t *host) {
   signal(SIGPIPE, SIG_IGN);
 }
 
+/* Arguments: the function, and its own. Returns the root task's userdata. Protected: there may be no memory for it. */
+static int spawn_root(lua_State *L) {
+  task_spawn(L, &scheduler_of(L)->root, 0, lua_gettop(L) - 1, "main");
+  return 1;
+}
+
+static int push_deadlock(lua_State *L) {
+  lua_pushliteral(L, "every task waits for another one: nothing can go on");
+  return 1;
+}
+
 int host_run(host_t *host, int nargs, double seconds, int *nresults) {
   lua_State *L = host->L;
   scheduler_t *s = &host->scheduler;
   catch_signals(host);
   if (seconds > 0) s->root.deadline = uv_hrtime() + (uint64_t)(seconds * 1e9);
-  task_t *root = task_spawn(L, &s->root, 0, nargs, "main");
+  lua_pushcfunction(L, spawn_root);
+  lua_insert(L, -nargs - 2);
+  int status = lua_pcall(L, nargs + 1, 1, 0);
+  if (status != LUA_OK) {
+    signalled_host = NULL;
+    return status;
+  }
+  task_t *root = lua_touserdata(L, -1);
   bool ended = scheduler_run(s, root);
   signalled_host = NULL;
   if (!ended) {
-    lua_pushliteral(L, "every task waits for another one: nothing can go on");
+    lua_pushcfunction(L, push_deadlock);
+    lua_pcall(L, 0, 1, 0);
     return LUA_ERRRUN;
   }
   int n = root->state == TASK_DONE ? lua_gettop(root->co) : 1;
-  luaL_checkstack(L, n, NULL);
+  if (!lua_checkstack(L, n)) {
+    n = 1;
+    lua_settop(root->co, 1);
+  }
   lua_xmove(root->co, L, n);
   *nresults = n;
   return root->state == TASK_DONE ? LUA_OK : LUA_ERRRUN;

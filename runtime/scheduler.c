@@ -176,16 +176,20 @@ bool scheduler_run(scheduler_t *s, task_t *task) {
 
 /* --- life ----------------------------------------------------------------------------------------------- */
 
-int scheduler_init(scheduler_t *s, uv_loop_t *loop, lua_State *L) {
-  memset(s, 0, sizeof *s);
-  s->loop = loop;
+void scheduler_open(scheduler_t *s, lua_State *L) {
   s->L = L;
-  s->root = (scope_t){
-      .scheduler = s, .deadline = TASK_NEVER, .open = true, .first_error = LUA_NOREF, .anchor = LUA_NOREF};
-  s->timer_at = TASK_NEVER;
   s->handler_ref = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_newtable(L);
   s->tasks_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushliteral(L, "kind");
+  s->kind_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+int scheduler_init(scheduler_t *s, uv_loop_t *loop) {
+  memset(s, 0, sizeof *s);
+  s->loop = loop;
+  s->root = (scope_t){.scheduler = s, .deadline = TASK_NEVER, .open = true, .anchor = LUA_NOREF};
+  s->timer_at = TASK_NEVER;
   int status = uv_timer_init(loop, &s->timer);
   if (status < 0) return status;
   s->timer.data = s;
@@ -203,7 +207,7 @@ void scheduler_stop(scheduler_t *s) {
   if (s->has_watchdog) timer_delete(s->watchdog);
   s->has_watchdog = false;
   uv_close((uv_handle_t *)&s->timer, NULL);
-  uv_close((uv_handle_t *)&s->signal, NULL);
+  if (s->signal.type == UV_ASYNC) uv_close((uv_handle_t *)&s->signal, NULL); /* else its start failed */
 }
 
 void scheduler_free(scheduler_t *s) { heap_free(&s->heap); }

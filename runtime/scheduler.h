@@ -26,6 +26,7 @@ typedef struct scheduler {
   uint32_t next_id;
   int tasks_ref;   /* registry: the table of live tasks */
   int handler_ref; /* registry: message handler at each task's base */
+  int kind_ref;    /* registry: "kind" */
   timer_t watchdog;
   bool has_watchdog;
   bool spin_told;
@@ -35,9 +36,12 @@ typedef struct scheduler {
   int (*raise_interrupt)(lua_State *L, const task_t *t, const char *operation, bool outcome_unknown);
 } scheduler_t;
 
-/* Returns 0 or a negative uv error. Pops the function on top of L's stack: it is called with a task's uncaught error
+/* Returns 0 or a negative uv error. */
+int scheduler_init(scheduler_t *s, uv_loop_t *loop);
+
+/* Gives it its Lua state; may raise. Pops the function on top of L's stack: it is called with a task's uncaught error
  * and returns what the task ends with. */
-int scheduler_init(scheduler_t *s, uv_loop_t *loop, lua_State *L);
+void scheduler_open(scheduler_t *s, lua_State *L);
 
 /* Runs until `task` has ended. False when everything that is left waits for itself: nothing can ever wake it. */
 bool scheduler_run(scheduler_t *s, task_t *task);

@@ -13,7 +13,7 @@ void scope_open(scope_t *s, task_t *t, uint64_t relative, bool shield) {
   uint64_t deadline = relative < TASK_NEVER - now ? now + relative : TASK_NEVER;
   *s = (scope_t){.scheduler = t->scheduler, .parent = parent, .owner = t, .shield = shield, .open = true};
   s->deadline = shield || deadline < parent->deadline ? deadline : parent->deadline;
-  s->first_error = s->anchor = LUA_NOREF;
+  s->anchor = LUA_NOREF;
   if (!shield) s->cancel = parent->cancel ? parent->cancel : parent == t->base ? t->cancel : CANCEL_NONE;
   s->next = parent->children;
   if (s->next) s->next->prev = s;
@@ -30,9 +30,8 @@ void scope_close(lua_State *L, scope_t *s) {
     s->parent->children = s->next;
   if (s->next) s->next->prev = s->prev;
   if (s->owner && s->owner->scope == s) s->owner->scope = s->parent;
-  luaL_unref(L, LUA_REGISTRYINDEX, s->first_error);
   luaL_unref(L, LUA_REGISTRYINDEX, s->anchor);
-  s->first_error = s->anchor = LUA_NOREF;
+  s->anchor = LUA_NOREF;
 }
 
 void scope_cancel(scope_t *s, cancel_reason_t reason) {

@@ -100,11 +100,18 @@ static int task_tostring(lua_State *L) {
 }
 
 void task_push_metatable(lua_State *L) {
-  if (!luaL_newmetatable(L, TASK_METATABLE)) return;
+  if (luaL_getmetatable(L, TASK_METATABLE) == LUA_TTABLE) return;
+  lua_pop(L, 1);
+  lua_createtable(L, 0, 4);
+  lua_pushliteral(L, TASK_METATABLE);
+  lua_setfield(L, -2, "__name");
   lua_pushcfunction(L, task_gc);
   lua_setfield(L, -2, "__gc");
   lua_pushcfunction(L, task_tostring);
   lua_setfield(L, -2, "__tostring");
+  lua_pushvalue(L, -1);
+  lua_setfield(L, LUA_REGISTRYINDEX,
+               TASK_METATABLE); /* last: what memory did not suffice for is not registered */
 }
 
 task_t *task_spawn(lua_State *L, scope_t *base, int group_index, int nargs, const char *name) {
@@ -176,8 +183,10 @@ void task_wake(task_t *t, wake_cause_t cause) {
 static int task_wait_in(lua_State *L, task_t *t, waitlist_t *list, uint64_t at, const char *what,
                         lua_KContext ctx, lua_KFunction k) {
   t->timer.at = at;
-  if (at != TASK_NEVER && !heap_insert(&t->scheduler->heap, &t->timer))
-    return luaL_error(L, "not enough memory");
+  if (at != TASK_NEVER && !heap_insert(&t->scheduler->heap, &t->timer)) {
+    t->cause = WAKE_NO_MEMORY;
+    return t->scheduler->raise_interrupt(L, t, what, false);
+  }
   t->state = TASK_WAITING;
   t->waiting_for = what;
   t->since = uv_hrtime();
@@ -215,15 +224,14 @@ const char *task_state_name(const task_t *t) {
 
 /* --- the end -------------------------------------------------------------------------------------------- */
 
-/* The error on top of the task's stack: is it its own cancellation? */
+/* The error on top of the task's stack: is it its own cancellation? Nothing catches an error that is raised here, and
+ * in task_end, so nothing here may ask Lua for memory. */
 static bool task_was_cancelled(lua_State *L, const task_t *t) {
   if (!t->cancel && !t->base->cancel) return false;
-  if (!lua_istable(t->co, -1)) return false;
-  lua_checkstack(t->co, 2);
-  lua_pushliteral(t->co, "kind");
+  if (!lua_istable(t->co, -1) || !lua_checkstack(t->co, 1)) return false;
+  lua_rawgeti(t->co, LUA_REGISTRYINDEX, t->scheduler->kind_ref);
   lua_rawget(t->co, -2);
-  const char *kind = lua_tostring(t->co, -1);
-  bool cancelled = kind && strcmp(kind, "cancelled") == 0;
+  bool cancelled = lua_type(t->co, -1) == LUA_TSTRING && strcmp(lua_tostring(t->co, -1), "cancelled") == 0;
   lua_pop(t->co, 1);
   return cancelled;
 }
@@ -250,11 +258,14 @@ void task_end(lua_State *L, task_t *t, int status) {
   base->live--;
 
   if (t->state == TASK_FAILED && base->parent) {
-    if (base->first_error == LUA_NOREF && lua_checkstack(t->co, 1)) {
+    if (!base->failed && base->anchor != LUA_NOREF && lua_checkstack(t->co, 1)) {
+      lua_rawgeti(L, LUA_REGISTRYINDEX, base->anchor);
       lua_pushvalue(t->co, -1);
       lua_xmove(t->co, L, 1);
-      base->first_error = luaL_ref(L, LUA_REGISTRYINDEX);
+      lua_setiuservalue(L, -2, 1);
+      lua_pop(L, 1);
     }
+    base->failed = true;
     scope_cancel(base, CANCEL_SIBLING);
   }
   waitlist_wake(&t->joiners, -1);

@@ -36,7 +36,7 @@ typedef enum task_state {
 } task_state_t;
 
 /* What ended a wait. */
-typedef enum wake_cause { WAKE_DONE, WAKE_TIMER, WAKE_DEADLINE, WAKE_CANCELLED } wake_cause_t;
+typedef enum wake_cause { WAKE_DONE, WAKE_TIMER, WAKE_DEADLINE, WAKE_CANCELLED, WAKE_NO_MEMORY } wake_cause_t;
 
 /* Why a scope or a task was cancelled. */
 typedef enum cancel_reason { CANCEL_NONE, CANCEL_REQUESTED, CANCEL_SIBLING, CANCEL_SIGNAL } cancel_reason_t;
@@ -57,8 +57,8 @@ struct scope {
   uint8_t cancel; /* cancel_reason_t */
   bool shield;
   bool open;
+  bool failed;        /* a task did; the first one's error is user value 1 of the userdata it lives in */
   waitlist_t waiters; /* for live to become 0 */
-  int first_error;    /* registry reference, LUA_NOREF without */
   int anchor;         /* registry reference to the userdata it lives in, while open; LUA_NOREF without */
 };
 

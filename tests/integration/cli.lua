@@ -143,7 +143,7 @@ function T.test_sigint_and_sigterm_cancel_and_put_back()
 end
 
 function T.test_a_second_signal_ends_at_once()
-  local r = signalled({ "INT", "INT" }, CLEANS_UP)
+  local r = signalled({ "INT", "INT" }, (CLEANS_UP:gsub("0%.2", "4.5")))
   lu.assertEquals({ r.code, r.stdout }, { 130, "" })
 end
 
