@@ -240,11 +240,21 @@ local function names_of(steps)
   return names
 end
 
+-- Whether it is run, as far as is known beforehand: a handler only where one that may notify it is.
+local function may_run(item)
+  if not item.is_wanted or item.only_looked_at then return false end
+  if not item.handler then return true end
+  for _, from in ipairs(item.notifiers) do
+    if from.is_wanted and not from.only_looked_at then return true end
+  end
+  return false
+end
+
 -- What would only be looked at for the sake of others, of which none is wanted, is left out like them.
 function Builder:leave_unneeded()
   local needed, open = {}, {}
   for _, item in ipairs(self.all) do
-    if item.is_wanted and not item.only_looked_at then open[#open + 1] = item end
+    if may_run(item) then open[#open + 1] = item end
   end
   while #open > 0 do
     for _, earlier in ipairs(table.remove(open).after) do
