@@ -490,6 +490,17 @@ function T.test_a_step_that_others_learn_from_is_looked_at_and_not_changed()
   lu.assertStrContains(text, "it is left out, and not as wanted: there is none")
 end
 
+function T.test_it_is_not_looked_at_for_those_that_are_left_out_themselves()
+  local p, log = new "a", {}
+  p:step { "password", tags = "x", learns = true, probe = function() return "there is none" end, apply = function() end }
+  p:step(noting(log, "config", { tags = "y", needs = "password", notify = "reload" }))
+  p:step(noting(log, "machine", { tags = "z" }))
+  p:handler(noting(log, "reload"))
+  local result = run(p, nil, { tags = { "z" } })
+  lu.assertFalse(result.failed)
+  lu.assertEquals(log, { "machine a" })
+end
+
 -- ------------------------------------------------------------------------------------------------- failures and size
 
 function T.test_a_machine_that_is_away_is_unreachable_and_no_failure_of_the_step()
