@@ -492,7 +492,9 @@ end
 
 function T.test_it_is_not_looked_at_for_those_that_are_left_out_themselves()
   local p, log = new "a", {}
-  p:step { "password", tags = "x", learns = true, probe = function() return "there is none" end, apply = function() end }
+  p:step {
+    "password", tags = "x", learns = true, probe = function() return "there is none" end, apply = function() end,
+  }
   p:step(noting(log, "config", { tags = "y", needs = "password", notify = "reload" }))
   p:step(noting(log, "machine", { tags = "z" }))
   p:handler(noting(log, "reload"))
