@@ -249,8 +249,8 @@ function T.test_08_access_entries()
   lu.assertEquals(sh("stat -c '%a %U' " .. path), "640 postgres\n")
   sh(("sed -i '/hostssl/s/10.0.0.0/11.0.0.0/' %s"):format(path))
   converge(made)
-  -- written by hand, and not loaded
-  sh(("touch -d '+1 second' %s"):format(path))
+  -- written by hand, and not loaded; the server knows the whole second of a file's change
+  sh(("sleep 1.1; touch %s"):format(path))
   converge(made)
   local before = node:pull(path)
   local bad = refused(entries { type = "host", database = "all", user = "all", address = "a.example/33",
@@ -431,18 +431,32 @@ function T.test_12_drift_in_the_formation_is_found_and_mended()
   lu.assertEquals(play("--check").code, 0)
 end
 
+local CHANGED = "DEMOTE=31000 PRIORITY=10"
+
 function T.test_13_settings_and_timers_of_the_play()
-  local changed = "DEMOTE=31000 PRIORITY=10"
-  local ran = play(nil, changed)
+  local ran = play(nil, CHANGED)
   lu.assertEquals(ran.code, 0, ran.output)
   lu.assertEquals(ran.items["formation monitor"], "changed")
   lu.assertEquals(psql("monitor", 6760, "show pgautofailover.primary_demote_timeout"), "31s\n")
-  lu.assertEquals(play("--check", changed).code, 0)
+  lu.assertEquals(play("--check", CHANGED).code, 0)
   -- what pg_auto_failover could not do safely is refused before anything is touched
   ran = play("--check", "DEMOTE=1")
   lu.assertEquals(ran.code, 1, ran.output)
   lu.assertStrContains(ran.output, "must be more than network_partition_timeout")
   lu.assertEquals(ran.items, {})
+end
+
+function T.test_14_settings_of_members()
+  -- each server's own, also on a standby
+  local ran = play(nil, CHANGED .. " SETTING=log_disconnections")
+  lu.assertEquals(ran.code, 0, ran.output)
+  lu.assertEquals(names(ran.items, "changed"), "setting node-1, setting node-2")
+  for _, name in ipairs { "synchronous_standby_names", "ssl_min_protocol_version" } do
+    ran = play("--check", CHANGED .. " SETTING=" .. name)
+    lu.assertEquals(ran.code, 1, ran.output)
+    lu.assertStrContains(ran.output, name .. " is not for ALTER SYSTEM")
+  end
+  lu.assertStrContains(ran.output, "node.conf sets it")
 end
 
 test.run("pg resources", T)

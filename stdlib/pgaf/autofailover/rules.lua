@@ -101,12 +101,17 @@ end
 
 local function check_settings(inventory, report)
   for name in pairs(inventory.postgres.settings) do
-    if OWNED[name] or name:find("^pgautofailover%.") then
+    if rules.is_owned(name) then
       report("postgres.settings." .. name, "is not for here: it is set by this tool or by pg_auto_failover; " ..
         "see the keys of postgres and timers")
     end
   end
 end
+
+---Whether on nodes of a formation a setting belongs to this tool or to pg_auto_failover.
+---@param name string
+---@return boolean
+function rules.is_owned(name) return OWNED[name] == true or name:find("^pgautofailover%.") ~= nil end
 
 ---Why this text may not be a password here; nil when it may.
 ---@param inventory pgaf.Inventory

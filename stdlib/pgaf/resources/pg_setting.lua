@@ -10,9 +10,9 @@
 
 local guc = require "pgaf.postgres.guc"
 local log = require "pgafrun.log"
-local parameter = require "pgaf.resource.parameter"
 local pg = require "pgafrun.pg"
 local resource = require "pgaf.resource"
+local rules = require "pgaf.autofailover.rules"
 local schema = require "pgaf.schema"
 local server = require "pgaf.postgres.server"
 local suggest = require "pgaf.suggest"
@@ -24,14 +24,17 @@ local literal = pg.quote_literal
 ---@field value? string|number|boolean|string[] with its unit: "256MB", "500ms"; a list for lists of names
 ---@field reset? boolean instead of a value: what ALTER SYSTEM said is taken back
 
--- `file` is what ALTER SYSTEM has said.
+-- `file` is what ALTER SYSTEM has said; `formation`: the files that pgafrun and pg_auto_failover write are there.
 local QUERY = [[
+with files as materialized (select * from pg_file_settings)
 select json_build_object(
   'row', (select json_build_object('name', name, 'vartype', vartype, 'unit', unit, 'min', min_val, 'max', max_val,
     'enumvals', enumvals, 'context', context, 'source', source, 'value', setting, 'pending', pending_restart)
     from pg_settings where lower(name) = %s),
-  'file', (select setting from pg_file_settings where lower(name) = %s and sourcefile like '%%/postgresql.auto.conf'
+  'file', (select setting from files where lower(name) = %s and sourcefile like '%%/postgresql.auto.conf'
     order by seqno desc limit 1),
+  'formation', exists (select from files where sourcefile ~ '/postgresql-auto-failover(-monitor)?[.]conf$'),
+  'of_formation', exists (select from files where lower(name) = %s and sourcefile like '%%/node.conf'),
   'stale', pg_conf_load_time() < (pg_stat_file('postgresql.auto.conf')).modification,
   'names', (select json_agg(name) from pg_settings
     where not exists (select from pg_settings where lower(name) = %s)))]]
@@ -55,6 +58,14 @@ local function row_of(self, target, options, now)
     server.refuse(self, target, options.name .. " cannot be set: it tells how the server was built or its data made")
   end
   return row
+end
+
+-- On a node of a formation ALTER SYSTEM would fight with pg_auto_failover, or with the formation's own play.
+local function refuse_owned(self, target, now, name)
+  if now.formation ~= true or not (now.of_formation == true or rules.is_owned(name:lower())) then return end
+  server.refuse(self, target, ("on the nodes of a formation %s is not for ALTER SYSTEM: %s"):format(name,
+    now.of_formation == true and "node.conf sets it" or "pg_auto_failover or this tool sets it"),
+    "postgres.settings, and the other keys of postgres and timers in the inventory, say what it is")
 end
 
 local function wanted_value(self, target, options, row)
@@ -98,6 +109,7 @@ end
 
 local function compare(options, self, target, now)
   local row = row_of(self, target, options, now)
+  refuse_owned(self, target, now, row.name)
   local file = is_text(now.file) and now.file or nil
   local found = {}
   if options.reset then
@@ -120,13 +132,15 @@ local function compare(options, self, target, now)
     server.refuse(self, target, ("%s is %s by the server's command line, which wins over ALTER SYSTEM"):format(
       row.name, show(row, running)))
   end
-  if is == wanted and (file or not row.pending) then
+  local goes = not file and row.pending and row.source ~= "command line" -- with the next restart
+  if is == wanted and not goes then
     compare_running(target, row, wanted, now.stale == true, found)
     return found
   end
+  local before = is == wanted and "changed by the next restart" or show(row, is)
   found[1] = {
-    says = ("%s is %s, not %s"):format(row.name, show(row, is), show(row, wanted)), what = row.name,
-    before = show(row, is), after = show(row, wanted),
+    says = ("%s is %s, not %s"):format(row.name, before, show(row, wanted)), what = row.name, before = before,
+    after = show(row, wanted),
     sql = ("alter system set %s = %s"):format(row.name, guc.expression(row.name, options.value, literal)),
     restart = row.context == "postmaster",
   }
@@ -140,13 +154,19 @@ local function apply(options, self, target, found)
   return found[1].restart and found[1].says .. " (it counts after a restart)" or nil
 end
 
+-- Also an empty one.
+local function text(value, path, report)
+  if type(value) ~= "string" or value:find "%c" then report(path, "wants a text of one line") end
+  return value
+end
+
 return resource.define {
   kind = "pg_setting",
   parameters = server.parameters {
     name = { schema.text { pattern = "[%a_][%w_.]*", what = "the name of a setting", max = 63 }, required = true },
     value = {
-      schema.either("a text, a number, true or false, or a list of texts", parameter.line, schema.boolean(),
-        schema.number(-math.huge, "any size"), schema.list(parameter.line)),
+      schema.either("a text, a number, true or false, or a list of texts", text, schema.boolean(),
+        schema.number(-math.huge, "any size"), schema.list(text)),
     },
     reset = { schema.boolean(), default = false },
   },
@@ -160,7 +180,7 @@ return resource.define {
     local name = literal(options.name)
     return server.resource {
       options = options, on_standby = true,
-      questions = { server.question(options, "postgres", QUERY:format(name, name, name)) },
+      questions = { server.question(options, "postgres", QUERY:format(name, name, name, name)) },
       compare = function(self, target, answers) return compare(options, self, target, answers[1]) end,
       apply = function(self, target, found) return apply(options, self, target, found) end,
     }

@@ -57,6 +57,12 @@ p:step {
   "extension", on = "data", needs = { "database" },
   resource = resource.pg_extension { name = "plpgsql", database = "reports", on_primary = true },
 }
+local setting = process.getenv "SETTING"
+if setting then
+  p:step {
+    "setting", on = "data", needs = { "formation" }, resource = resource.pg_setting { name = setting, value = "on" },
+  }
+end
 
 function p.before(mode) return not mode.check and formation:claim "own play" or nil end
 
