@@ -282,15 +282,21 @@ drifted "a damaged certificate" 'no certificate is in .*server.crt -> for ' "cer
 on "$m" <<<"sed -i 's/$n1\$/elsewhere/' /etc/hosts"
 drifted "names of the nodes" '^ *-.* elsewhere' "names of the nodes on $m"
 
-incus stop -f "$n2" </dev/null
-json --check
-[ "$status" -eq 2 ] || fail "a stopped instance: --check: status $status"
-[ "$(items would)" = "instance on $n2" ] || fail "a stopped instance: would: $(items would)"
-items deferred | grep -Fx "member on $n2" >/dev/null || fail "a stopped instance: deferred: $(items deferred)"
-json
-[ "$status" -eq 0 ] || fail "a stopped instance: status $status"
-[ "$(items changed)" = "instance on $n2" ] || fail "a stopped instance: changed: $(items changed)"
-ok "a stopped instance"
+# stopped_instance NODE DEFERRED: nothing is said of what is in it, nor of what only it knows.
+stopped_instance() {
+  incus stop -f "$1" </dev/null
+  json --check
+  [ "$status" -eq 2 ] || fail "the stopped instance $1: --check: status $status"
+  [ "$(items would)" = "instance on $1" ] || fail "the stopped instance $1: would: $(items would)"
+  items deferred | grep -Fx "$2" >/dev/null || fail "the stopped instance $1: deferred: $(items deferred)"
+  json
+  [ "$status" -eq 0 ] || fail "the stopped instance $1: status $status"
+  [ "$(items changed)" = "instance on $1" ] || fail "the stopped instance $1: changed: $(items changed)"
+  ok "the stopped instance $1"
+}
+
+stopped_instance "$n2" "member on $n2"
+stopped_instance "$m" "certificate on $n1"
 
 # ---------------------------------------------------------------------- no secret is shown
 

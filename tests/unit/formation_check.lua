@@ -1,10 +1,12 @@
 -- What a look at a formation tells without changing it: differences with their before and after, what cannot be known
 -- while the monitor is silent, and no secret.
+local cluster = require "pgaf.autofailover.cluster"
 local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
 local inventory = require "pgaf.inventory"
 local member = require "pgaf.autofailover.member"
 local passwords = require "pgaf.autofailover.passwords"
+local pki = require "pgaf.autofailover.pki"
 local pg = require "pgafrun.pg"
 local registration = require "pgaf.autofailover.registration"
 local roles = require "pgaf.autofailover.roles"
@@ -86,6 +88,25 @@ function T.test_a_silent_monitor_has_not_dropped_anybody()
   lu.assertEquals(resource:probe(target, node_facts "running"), "n1 was dropped from the monitor")
   lu.assertEquals(resource:changes(target, node_facts "running"),
     { { what = "data node n1", before = "it was dropped from the monitor", after = "it is a member, and runs" } })
+end
+
+function T.test_what_nobody_has_looked_at_is_not_taken_for_missing()
+  local made = formation(false)
+  local target = made.nodes[1]
+  local certificate = pki.server(made)(target)[1]
+  local facts = {
+    file = { ["/b/server.key"] = { mode = "0600" } }, content = { ["/b/server.crt"] = "pem", ["/b/ca.crt"] = "ca" },
+  }
+  assert_missing("was not looked at", certificate.probe, certificate, target, facts)
+  made.authority = false
+  lu.assertEquals(certificate:probe(target, facts), "another certificate authority")
+  local data = cluster.offline(made)(target)
+  facts = { content = { ["/b/pg/data/PG_VERSION"] = false } }
+  assert_missing("was not looked at", data.probe, data, target, facts)
+  made.from_nothing = false
+  lu.assertNil(data:probe(target, facts))
+  made.from_nothing = true
+  lu.assertEquals(data:probe(target, facts), "no cluster")
 end
 
 function T.test_a_keeper_that_was_never_made_has_no_timer_to_tell()

@@ -70,6 +70,12 @@ function cluster.offline(formation)
         check_version(formation, target, facts)
         return nil
       end
+      if target.role == "node" and formation.from_nothing == nil then
+        error.raise {
+          kind = "missing", operation = "cluster on " .. target.name,
+          message = "whether the formation is made from nothing was not looked at",
+        }
+      end
       if target.role == "node" and not formation.from_nothing then return nil end
       return "no cluster"
     end

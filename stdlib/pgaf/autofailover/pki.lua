@@ -2,6 +2,7 @@
 -- monitor's node, each server's key on its own: requests and certificates travel.
 
 local crypto = require "pgafrun.crypto"
+local error = require "pgafrun.error"
 local time = require "pgafrun.time"
 local quote = require "pgaf.quote"
 local settings = require "pgaf.autofailover.settings"
@@ -15,10 +16,14 @@ local function authority_folder(formation)
   return formation.monitor.paths.ca or formation.monitor.paths.base .. "/ca"
 end
 
----The authority's certificate, once the step has been there.
----@param formation pgaf.Formation
----@return string pem
-function pki.certificate(formation) return formation.authority end
+-- formation.authority: the certificate; false when there is none; nil while nobody has looked.
+local function known_authority(formation)
+  if formation.authority ~= nil then return formation.authority end
+  return error.raise {
+    kind = "missing", operation = "certificates of formation " .. formation.name,
+    message = "the certificate authority was not looked at",
+  }
+end
 
 -- Key and certificate get their names last: what has a name is complete. The subject is unique, so that a certificate
 -- of an authority that was lost is not taken for one of ours.
@@ -41,9 +46,8 @@ function pki.authority(formation)
   }
 
   function resource:probe(_, facts)
-    if not facts.file[key] or not facts.content[certificate] then return "no certificate authority" end
-    formation.authority = facts.content[certificate]
-    return nil
+    formation.authority = facts.file[key] and facts.content[certificate] or false
+    return not formation.authority and "no certificate authority" or nil
   end
 
   function resource:changes()
@@ -116,10 +120,11 @@ function pki.server(formation)
     function resource:probe(target, facts)
       local pem = facts.content[paths.server_crt]
       if not facts.file[paths.server_key] or not pem then return "no key and certificate" end
-      if facts.content[paths.ca_crt] ~= formation.authority then return "another certificate authority" end
+      local authority = known_authority(formation)
+      if facts.content[paths.ca_crt] ~= authority then return "another certificate authority" end
       local readable, now = pcall(crypto.certificate, pem)
       if not readable then return "no certificate is in " .. paths.server_crt end
-      if now.issuer ~= crypto.certificate(formation.authority).subject then return "signed by another authority" end
+      if now.issuer ~= crypto.certificate(authority).subject then return "signed by another authority" end
       local dns, ip = identities(target)
       local has, missing = holds(now.dns, dns)
       if has then has, missing = holds(now.ip, ip) end
