@@ -177,7 +177,7 @@ function T.test_a_name_is_a_command_and_the_help_lists_them()
   local folder = fs.mkdtemp "pgafrun-path"
   local environment = { PGAFRUN_PATH = folder }
   fs.mkdir(folder .. "/stdlib/pgaf")
-  fs.mkdir(folder .. "/scripts/inventory")
+  fs.mkdir(folder .. "/scripts/shed")
   fs.mkdir(folder .. "/elsewhere")
   local plants = "-- Waters the plants, which\n-- are thirsty. More of it.\n\nprint('water', ...)"
   fs.write(folder .. "/scripts/water.lua", plants)
@@ -189,7 +189,7 @@ function T.test_a_name_is_a_command_and_the_help_lists_them()
   end
   local help, water = command "--help", command("water_all", "x")
   local file, named = command("water", "x"), command("bare", "-v")
-  local misspelt, part, unknown, other = command "watr_all", command "all", command "xyzzy", command "inventory"
+  local misspelt, part, unknown, other = command "watr_all", command "all", command "xyzzy", command "shed"
   fs.remove_tree(folder)
   lu.assertStrContains(help.stdout, "  water              Waters the plants, which are thirsty\n")
   lu.assertStrContains(help.stdout, "  water_all          Waters everything\n")
