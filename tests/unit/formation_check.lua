@@ -221,7 +221,11 @@ function T.test_what_wins_over_node_conf()
   local made = formation(false)
   local target = made.monitor
   local resource = settings.in_force(made)(target)
-  lu.assertNil(resource:probe(target, { sql = { server = false } }))
+  local stopped = { sql = { server = false }, content = { ["/b/pg/data/postgresql.auto.conf"] = false } }
+  lu.assertNil(resource:probe(target, stopped))
+  stopped.content["/b/pg/data/postgresql.auto.conf"] = "# Do not edit\nlog_statement = 'ddl'\nprimary_conninfo = 'x'\n"
+  lu.assertEquals(resource:probe(target, stopped), "set again after node.conf: log_statement (by ALTER SYSTEM)")
+  lu.assertEquals(resource:changes(target, stopped), { { what = "log_statement", before = "ddl", after = "none" } })
   lu.assertNil(resource:probe(target, server { newer = { "/b/pg/pg_hba.conf" } }))
   local facts = server {
     overridden = {

@@ -133,8 +133,21 @@ local function list(values, separator)
   return table.concat(values, separator or ", ")
 end
 
--- What is set again after node.conf.
-local function overridden(now) return type(now.overridden) == "table" and now.overridden or {} end
+local function auto_conf(paths) return paths.pgdata .. "/postgresql.auto.conf" end
+
+-- What is set again after node.conf. A server that does not run cannot be asked; what ALTER SYSTEM left is in its file.
+local function overridden(formation, target, facts)
+  local now, found = facts.sql.server, {}
+  if now then return type(now.overridden) == "table" and now.overridden or found end
+  local path = auto_conf(target.paths)
+  local ours = settings.values(formation, target)
+  for name, value in ("\n" .. (facts.content[path] or "")):gmatch("\n([%w_.]+) = '([^\n]*)'") do
+    if ours[name] ~= nil then
+      found[#found + 1] = { name = name, now = value, wanted = tostring(ours[name]), file = path }
+    end
+  end
+  return found
+end
 
 local function by_alter_system(one) return one.file:match("[^/]+$") == "postgresql.auto.conf" end
 
@@ -146,8 +159,9 @@ local function names_of(differing)
   return list(names)
 end
 
-local function not_in_force(paths, now)
-  if #overridden(now) > 0 then return "set again after node.conf: " .. names_of(overridden(now)) end
+local function not_in_force(paths, now, differing)
+  if #differing > 0 then return "set again after node.conf: " .. names_of(differing) end
+  if not now then return nil end
   if list(now.refused, "; ") then return "refused by the server: " .. list(now.refused, "; ") end
   if list(now.hba, "; ") then return paths.hba .. ": " .. list(now.hba, "; ") end
   return nil
@@ -174,10 +188,17 @@ grep -vF "'../node.conf'" postgresql.conf >postgresql.conf.new
 echo "include_if_exists = '../node.conf'" >>postgresql.conf.new
 mv postgresql.conf.new postgresql.conf]]
 
+-- What ALTER SYSTEM RESET does, for a server that does not run.
+local RESET = [[
+set -e; umask 077
+cd %s
+grep -vE '^(%s) = ' postgresql.auto.conf >postgresql.auto.conf.new || [ $? -eq 1 ]
+mv postgresql.auto.conf.new postgresql.auto.conf]]
+
 -- Takes back what is set again after node.conf; what was done.
-local function take_back(target, now)
+local function take_back(target, differing, runs)
   local reset, statements, moved = {}, {}, false
-  for _, one in ipairs(overridden(now)) do
+  for _, one in ipairs(differing) do
     if by_alter_system(one) then
       reset[#reset + 1] = one.name
       statements[#statements + 1] = ("alter system reset %s;"):format(one.name)
@@ -186,7 +207,11 @@ local function take_back(target, now)
       moved = true
     end
   end
-  if #statements > 0 then formations.sql(target, "postgres", table.concat(statements, "\n")) end
+  if #reset > 0 and runs then
+    formations.sql(target, "postgres", table.concat(statements, "\n"))
+  elseif #reset > 0 then
+    formations.run(target, RESET:format(quote.sh(target.paths.pgdata), (table.concat(reset, "|"):gsub("%.", "[.]"))))
+  end
   return (#reset > 0 and ", reset " .. list(reset) or "") .. (moved and ", put node.conf last" or "")
 end
 
@@ -241,19 +266,20 @@ function settings.in_force(formation)
   return function(member)
     local paths = member.paths
     local fact = server_fact(paths)
-    local in_force = { kind = "settings in force", name = paths.node_conf, reads = { fact } }
+    local in_force = {
+      kind = "settings in force", name = paths.node_conf, reads = { fact, { "content", auto_conf(paths) } },
+    }
 
     function in_force:probe(target, facts)
       local now = facts.sql.server
-      if not now then return nil end
       formation.restart_pending = formation.restart_pending or {}
-      formation.restart_pending[target.name] = list(now.pending)
-      return not_in_force(paths, now)
+      formation.restart_pending[target.name] = now and list(now.pending) or nil
+      return not_in_force(paths, now, overridden(formation, target, facts))
     end
 
-    function in_force:changes(_, facts)
+    function in_force:changes(target, facts)
       local changes = {}
-      for i, one in ipairs(overridden(facts.sql.server)) do
+      for i, one in ipairs(overridden(formation, target, facts)) do
         changes[i] = { what = one.name, before = one.now, after = one.wanted }
       end
       return changes
@@ -261,9 +287,9 @@ function settings.in_force(formation)
 
     function in_force:apply(target, _, facts)
       local now = facts.sql.server
-      local back = take_back(target, now)
-      reload(target, fact, now)
-      return "reloaded the configuration" .. back
+      local back = take_back(target, overridden(formation, target, facts), now)
+      if now then reload(target, fact, now) end
+      return (now and "reloaded the configuration" or "the server does not run") .. back
     end
 
     return in_force
