@@ -101,6 +101,12 @@ local function narrow_monitor(formation, target)
     target.node:address(), quote.sh(target.paths.pgdata)))
 end
 
+local function wait_for_answer(formation, target)
+  with_logs(target, formation.wait, formation, ANSWER_SECONDS, function(state)
+    return not state and "it does not answer" or nil
+  end, "monitor " .. target.name)
+end
+
 ---@param formation pgaf.Formation
 ---@return fun(target: pgaf.Member): pgaf.Resource
 function member.monitor(formation)
@@ -110,9 +116,13 @@ function member.monitor(formation)
       kind = "monitor", name = monitor.name, reads = { { "file", cfg }, SERVICE, formations.STATE }, settles = true,
     }
 
-    function resource:probe(_, facts)
+    function resource:probe(target, facts)
       local running = facts.service.status.status == "running"
       if running and facts.sql.formation then return nil end
+      if running and target.begun_at then -- its machine was started just now: it is about to
+        wait_for_answer(formation, target)
+        return nil
+      end
       if running then return "the monitor does not answer" end
       return facts.file[cfg] and "the monitor does not run" or "the monitor is not created"
     end
@@ -132,9 +142,7 @@ function member.monitor(formation)
         narrow_monitor(formation, target)
         service:start()
       end
-      with_logs(target, formation.wait, formation, ANSWER_SECONDS, function(state)
-        return not state and "it does not answer" or nil
-      end, "monitor " .. target.name)
+      wait_for_answer(formation, target)
       return difference .. (existed and ": started it" or ": created and started it")
     end
 
