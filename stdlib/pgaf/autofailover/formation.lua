@@ -97,7 +97,7 @@ function Formation:refuse_foreign()
       group:spawn(function()
         local status = target.node:status()
         if status == "foreign" then foreign[#foreign + 1] = target.name end
-        if status == "running" then self:in_background(target.node.run, target.node, ":") end
+        if status == "running" then self:in_background(target.node.warm_up or target.node.run, target.node, ":") end
       end)
     end
   end

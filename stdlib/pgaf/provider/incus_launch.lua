@@ -133,8 +133,14 @@ status=$?
 case $state in running|degraded) exit 0;; esac
 echo "$state"; exit "$status"]]
 
+---Opens the node's shell and looks whether it has booted, for wait_until_ready to know it already.
+---@param self pgaf.incus.Node
+function launch.warm_up(self)
+  self.has_booted = self:run(BOOTED, { check = false }).code == 0
+end
+
 local function wait_for_boot(self, deadline)
-  while true do
+  while not self.has_booted do
     local left = deadline - time.now()
     local ok, result = pcall(self.run, self, BOOTED, { check = false, timeout = math.max(1, left) })
     if ok and result.code == 0 then return end

@@ -80,6 +80,9 @@ end
 ---@return string address
 function Node:wait_until_ready() return launch.wait_until_ready(self) end
 
+---Does beforehand what launch will want of a running node.
+function Node:warm_up() launch.warm_up(self) end
+
 ---What launch would change; reads only. nil: nothing.
 ---@return string? difference, pgaf.Change[]? changes
 function Node:difference() return launch.difference(self) end
@@ -236,6 +239,7 @@ local function shell_of(self, user)
 end
 
 function Node:close_shells()
+  self.has_booted = false
   for _, open in pairs(self.shells) do open:close() end
 end
 
