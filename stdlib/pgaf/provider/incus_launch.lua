@@ -136,10 +136,15 @@ echo "$state"; exit "$status"]]
 ---Opens the node's shell and looks whether it has booted, for wait_until_ready to know it already.
 ---@param self pgaf.incus.Node
 function launch.warm_up(self)
-  self.has_booted = self:run(BOOTED, { check = false }).code == 0
+  self.warming = task.condition()
+  local ok, result = pcall(self.run, self, BOOTED, { check = false })
+  self.has_booted = ok and result.code == 0
+  self.warming:notify()
+  self.warming = nil
 end
 
 local function wait_for_boot(self, deadline)
+  if self.warming then self.warming:wait(math.max(0, deadline - time.now())) end
   while not self.has_booted do
     local left = deadline - time.now()
     local ok, result = pcall(self.run, self, BOOTED, { check = false, timeout = math.max(1, left) })
