@@ -38,9 +38,11 @@ function workload.new(reach, table_name, options)
   return self
 end
 
---- Makes the table. `at` and the server's address let the gap be derived from the data itself as well.
+--- Makes the table, and has it on the standbys too, whatever the role's own commits wait for: writes may be lost, their
+--- table may not. `at` and the server's address let the gap be derived from the data itself as well.
 ---@param connection pgafrun.pg.Connection
 function Workload:create_table(connection)
+  connection:query "set synchronous_commit = on"
   connection:query(([[create table %s (id bigint not null, at timestamptz not null default clock_timestamp(),
     server inet default inet_server_addr(), port integer default inet_server_port())]]):format(self.table_name))
 end
