@@ -211,10 +211,11 @@ function T.test_looking_at_passwords_makes_none_and_shows_none()
   assert_missing("no password yet", made.password, made, "monitor")
 end
 
-local function server(fields)
-  local now = { loaded = "now", newer = nil, overridden = nil }
+-- A server that loaded its files at 1000.5; `changed`: when they were written.
+local function server(fields, changed)
+  local now = { loaded = 1000.5, overridden = nil }
   for key, value in pairs(fields) do now[key] = value end
-  return { sql = { server = now } }
+  return { sql = { server = now }, sh = { ["files changed at"] = changed or false } }
 end
 
 function T.test_what_wins_over_node_conf()
@@ -226,7 +227,7 @@ function T.test_what_wins_over_node_conf()
   stopped.content["/b/pg/data/postgresql.auto.conf"] = "# Do not edit\nlog_statement = 'ddl'\nprimary_conninfo = 'x'\n"
   lu.assertEquals(resource:probe(target, stopped), "set again after node.conf: log_statement (by ALTER SYSTEM)")
   lu.assertEquals(resource:changes(target, stopped), { { what = "log_statement", before = "ddl", after = "none" } })
-  lu.assertNil(resource:probe(target, server { newer = { "/b/pg/pg_hba.conf" } }))
+  lu.assertNil(resource:probe(target, server({}, "1001.0 /b/pg/pg_hba.conf\n")))
   local facts = server {
     overridden = {
       { name = "pgautofailover.primary_demote_timeout", now = "1234", wanted = "30000",
@@ -247,12 +248,14 @@ end
 function T.test_files_that_a_killed_run_has_not_loaded_count_as_changed()
   local target = formation(false).monitor
   local resource = settings.to_load(target, { "/b/pg/pg_hba.conf" })
-  local facts = server { newer = { "/b/server.crt", "/b/pg/pg_hba.conf" } }
+  -- in the same second as it was loaded
+  local facts = server({}, "1000.499999999 /b/pg/node.conf\n1002.0 /b/server.crt\n1000.600000000 /b/pg/pg_hba.conf\n")
   lu.assertEquals(resource:probe(target, facts), "the server has not loaded /b/pg/pg_hba.conf")
-  lu.assertNil(resource:probe(target, server { newer = { "/b/server.crt" } }))
+  lu.assertNil(resource:probe(target, server({}, "1002.0 /b/server.crt\n")))
   lu.assertNil(resource:probe(target, { sql = { server = false } }))
   lu.assertEquals(settings.loaded(target):probe(target, facts),
     "the server has not loaded /b/server.crt, /b/pg/pg_hba.conf")
+  lu.assertNil(settings.loaded(target):probe(target, server({})))
 end
 
 test.run("formation check", T)

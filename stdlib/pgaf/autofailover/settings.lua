@@ -100,22 +100,28 @@ end
 
 -- ------------------------------------------------------------------------------------------------- in the server
 
--- What the running server says of the files: which are newer than what it has loaded, is one of our settings set again
--- after node.conf (by ALTER SYSTEM, or further down in postgresql.conf), refused, or waiting for a restart, is a line
--- of pg_hba.conf wrong? All files are read once.
+local CHANGED_AT = "files changed at"
+
+-- When the files came to be what they are: by the system's own clock to a fraction of a second, which the server's
+-- pg_stat_file cuts off. The time of the inode, because a file is written under another name and renamed.
+local function times_fact(paths)
+  return {
+    "sh", CHANGED_AT, script = "stat -c '%.9Z %n' -- " .. quote.sh_list {
+      paths.node_conf, paths.hba, settings.ident_path(paths), paths.ca_crt, paths.server_crt, paths.server_key,
+    } .. " || :",
+  }
+end
+
+-- What the running server says of the files: when did it load them, is one of our settings set again after node.conf
+-- (by ALTER SYSTEM, or further down in postgresql.conf), refused, or waiting for a restart, is a line of pg_hba.conf
+-- wrong? All files are read once.
 local function server_fact(paths)
-  local files = {}
-  for i, path in ipairs {
-    paths.node_conf, paths.hba, settings.ident_path(paths), paths.ca_crt, paths.server_crt, paths.server_key,
-  } do files[i] = quote.conf(path) end
   return {
     "sql", "server", database = "postgres", query = ([[
 with file as materialized (select * from pg_file_settings),
   ours as (select * from file where sourcefile = %s)
 select json_build_object(
-  'loaded', pg_conf_load_time(),
-  'newer', (select json_agg(path) from unnest(array[%s]) path
-    where (pg_stat_file(path, true)).modification > pg_conf_load_time()),
+  'loaded', extract(epoch from pg_conf_load_time())::float8,
   'overridden', (select json_agg(distinct jsonb_build_object('name', ours.name, 'wanted', ours.setting,
       'now', theirs.setting, 'file', theirs.sourcefile))
     from ours join file theirs on theirs.name = ours.name and theirs.seqno > ours.seqno),
@@ -124,7 +130,7 @@ select json_build_object(
   'pending', (select json_agg(name) from pg_settings where pending_restart
     and name !~ '^(recovery_target|primary_)'),
   'hba', (select json_agg('line ' || line_number || ': ' || error) from pg_hba_file_rules where error is not null))]])
-      :format(quote.conf(paths.node_conf), table.concat(files, ", ")),
+      :format(quote.conf(paths.node_conf)),
   }
 end
 
@@ -219,8 +225,8 @@ end
 local function not_loaded(facts, paths)
   local now, found, wanted = facts.sql.server, {}, {}
   for _, path in ipairs(paths or {}) do wanted[path] = true end
-  for _, path in ipairs(now and type(now.newer) == "table" and now.newer or {}) do
-    if not paths or wanted[path] then found[#found + 1] = path end
+  for changed, path in (now and facts.sh[CHANGED_AT] or ""):gmatch "(%S+) ([^\n]+)" do
+    if (not paths or wanted[path]) and tonumber(changed) > now.loaded then found[#found + 1] = path end
   end
   return list(found)
 end
@@ -232,7 +238,8 @@ end
 ---@return pgaf.Resource
 function settings.to_load(member, paths)
   return {
-    kind = "configuration", name = member.paths.node_conf, reads = { server_fact(member.paths) }, settles = true,
+    kind = "configuration", name = member.paths.node_conf, settles = true,
+    reads = { server_fact(member.paths), times_fact(member.paths) },
     probe = function(_, _, facts)
       local found = not_loaded(facts, paths)
       return found and "the server has not loaded " .. found or nil
@@ -247,7 +254,7 @@ end
 function settings.loaded(member)
   local fact = server_fact(member.paths)
   return {
-    kind = "configuration", name = member.paths.node_conf, reads = { fact },
+    kind = "configuration", name = member.paths.node_conf, reads = { fact, times_fact(member.paths) },
     probe = function(_, _, facts)
       local found = not_loaded(facts)
       return found and "the server has not loaded " .. found or nil
