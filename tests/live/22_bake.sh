@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# time-limit: 600
+# time-limit: 1200
 # Images with the packages in them: the first run bakes one, a second formation installs nothing, another list of packages
 # is another image, an interrupted baking leaves nothing, two at once make one, only old and superfluous images of ours
 # are removed, and without an image the packages are installed on the nodes.
