@@ -17,6 +17,7 @@ local ANSWER_SECONDS = 60
 local JOIN_SECONDS = 180
 local RETIRE_SECONDS = 120
 local LOG_LINES = 15
+local CONFIGURATION_LOOKS = 10
 
 local SERVICE = { "service", "status" }
 
@@ -321,6 +322,23 @@ function member.node(formation)
   end
 end
 
+-- `pg_autoctl reload` signals whoever has the number in its pid file: after a boot, and before the new pg_autoctl has
+-- written its own, that is any process.
+local RELOAD = [[
+pid=$(head -n 1 %s) && [ "$(cat "/proc/$pid/comm")" = pg_autoctl ] && kill -HUP "$pid" || :]]
+
+-- pg_autoctl writes its configuration anew when it starts: what is read meanwhile may be a part of it.
+local function whole_configuration(target, resource, facts)
+  local cfg = target.paths.cfg
+  for _ = 1, CONFIGURATION_LOOKS do
+    if not facts.content[cfg] or partition_timeout(facts.content[cfg]) then break end
+    task.sleep(0.1)
+    target.facts:forget()
+    facts = target.facts:fetch(resource.reads)
+  end
+  return facts
+end
+
 ---The keeper's own timer, in pg_autoctl.cfg; a running keeper reads it again.
 ---@param formation pgaf.Formation
 ---@return fun(target: pgaf.Member): pgaf.Resource[]
@@ -332,7 +350,8 @@ function member.keeper(formation)
     }
     local wanted = formation.inventory.timers[PARTITION]
 
-    function resource:probe(_, facts)
+    function resource:probe(target, facts)
+      facts = whole_configuration(target, self, facts)
       if not facts.content[cfg] then
         error.raise { kind = "missing", operation = "keeper on " .. node.name, message = "there is no " .. cfg }
       end
@@ -357,7 +376,7 @@ function member.keeper(formation)
       set_partition_timeout(formation, target)
       formations.run(target, "chmod 600 " .. quote.sh(cfg))
       if facts.service.status.status == "running" then
-        formations.run(target, ("pg_autoctl reload --pgdata %s 2>&1"):format(quote.sh(target.paths.pgdata)))
+        formations.run(target, RELOAD:format(quote.sh(target.paths.pidfile)))
       end
     end
 

@@ -98,11 +98,13 @@ openssl req -new -key %s -subj "$subject"]]
 
 local SIGN = [[
 set -e; umask 077; cd %s
-extensions=$(mktemp); trap 'rm -f "$extensions"' EXIT
-printf '%%s\n' basicConstraints=critical,CA:FALSE keyUsage=critical,digitalSignature extendedKeyUsage=serverAuth \
-  "subjectAltName=$names" >"$extensions"
 openssl x509 -req -CA ca.crt -CAkey ca.key -set_serial "0x$(openssl rand -hex 16)" -days %d -sha256 \
-  -extfile "$extensions"]]
+  -extfile /dev/fd/3 3<<END_OF_EXTENSIONS
+basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature
+extendedKeyUsage=serverAuth
+subjectAltName=$names
+END_OF_EXTENSIONS]]
 
 ---@param formation pgaf.Formation
 ---@return fun(target: pgaf.Member): pgaf.Resource[]
