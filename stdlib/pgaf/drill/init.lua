@@ -266,7 +266,7 @@ end
 ---@param breakage pgaf.Breakage
 function Drill:mends(breakage)
   self.timeline:note("drill", "putting it back", breakage.node)
-  put_back.undo(self, { breakage }, { on_trouble = self:troubles() })
+  put_back.undo(self, { breakage }, { once = true })
   self.journal:undone(breakage)
 end
 
@@ -360,7 +360,7 @@ function Drill:bring_back()
   local began = time.now()
   local broken = table.move(self.journal.broken, 1, #self.journal.broken, 1, {})
   self.timeline:mark("start_sent", self.victim)
-  local names = put_back.undo(self, broken, { on_trouble = on_trouble })
+  local names = put_back.undo(self, broken, { once = true })
   self.timeline:mark("started", self.victim)
   local formation, since = put_back.wait_whole(self, names, {
     timeout = self.options.repair_timeout - (time.now() - began), on_trouble = on_trouble,

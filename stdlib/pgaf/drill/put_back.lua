@@ -40,15 +40,20 @@ local function insist(context, breakage, last, on_trouble)
   last.problem = nil
 end
 
---- Undoes these, the last first; nodes that were broken twice need both.
+--- Undoes these, the last first; nodes that were broken twice need both. `once`: the first trouble is raised, else each
+--- is insisted on until the caller's deadline.
 ---@param context pgaf.DrillContext
 ---@param broken pgaf.Breakage[]
----@param options { on_trouble: fun(node: string, text: string), last?: table }
+---@param options { once?: boolean, on_trouble?: fun(node: string, text: string), last?: table }
 ---@return string[] names of the nodes
 function put_back.undo(context, broken, options)
   local names, seen = {}, {}
   for i = #broken, 1, -1 do
-    insist(context, broken[i], options.last or {}, options.on_trouble)
+    if options.once then
+      undo(broken[i], context.provider:node(broken[i].node))
+    else
+      insist(context, broken[i], options.last, options.on_trouble)
+    end
     if not seen[broken[i].node] then names[#names + 1] = broken[i].node end
     seen[broken[i].node] = true
   end
