@@ -201,7 +201,23 @@ function T.test_11_a_setting_that_needs_a_restart_is_told()
   assert_unchanged()
 end
 
-function T.test_12_a_stopped_node_is_started_and_a_dropped_one_taken_in_again()
+-- The pid file of a service is also that of a `pg_autoctl create` whose pgafrun was killed: it runs, and serves nothing.
+function T.test_12_a_creation_that_outlives_its_run_is_no_service()
+  local pidfile = f:path("mon", "run") .. "/pg_autoctl" .. f:path("mon", "pg/data") .. "/pg_autoctl.pid"
+  f:on("mon", "pg_autoctl", "stop", "--pgdata", f:path("mon", "pg/data"))
+  repeat task.sleep(0.05) until not fs.stat(pidfile)
+  local creation = f:command("sh", "-c", "sleep 30; :", "create")
+  creation.timeout, creation.cwd, creation.output = nil, f:path("mon", "pg"), f.folder .. "/creation.log"
+  local child = process.daemon(creation)
+  fs.write(pidfile, child.pid .. "\n", { mode = tonumber("644", 8) })
+  local found = changes()
+  process.kill(child.pid, "KILL")
+  child:wait()
+  lu.assertStrContains(found["monitor mon"], "the monitor does not run: started it")
+  assert_unchanged()
+end
+
+function T.test_13_a_stopped_node_is_started_and_a_dropped_one_taken_in_again()
   local data = f:path("n2", "pg/data")
   f:on("n2", "pg_autoctl", "stop", "--pgdata", data)
   task.sleep(2)
@@ -214,7 +230,7 @@ function T.test_12_a_stopped_node_is_started_and_a_dropped_one_taken_in_again()
   assert_unchanged()
 end
 
-function T.test_13_data_that_pg_autoctl_knows_nothing_of_is_explained_and_left_alone()
+function T.test_14_data_that_pg_autoctl_knows_nothing_of_is_explained_and_left_alone()
   local data = f:path("n2", "pg/data")
   local cfg = f:path("n2", "config") .. "/pg_autoctl" .. data .. "/pg_autoctl.cfg"
   f:on("n2", "pg_autoctl", "stop", "--pgdata", data)
@@ -230,7 +246,7 @@ function T.test_13_data_that_pg_autoctl_knows_nothing_of_is_explained_and_left_a
   assert_ok(result, text)
 end
 
-function T.test_14_another_database_name_is_explained()
+function T.test_15_another_database_name_is_explained()
   f.values.application.database = "otherdb"
   local result, text = provision()
   f.values.application.database = "appdb"
@@ -238,7 +254,7 @@ function T.test_14_another_database_name_is_explained()
   lu.assertStrContains(text, 'the formation was made for the database "appdb", the inventory says "otherdb"')
 end
 
-function T.test_15_destroy_asks_and_then_leaves_nothing()
+function T.test_16_destroy_asks_and_then_leaves_nothing()
   local result = f:run "destroy"
   lu.assertEquals(result.code, 64)
   lu.assertStrContains(result.stderr, "this would remove mon, n1, n2")

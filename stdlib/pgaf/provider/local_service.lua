@@ -28,9 +28,10 @@ function Service:install(options)
   return true
 end
 
+-- `pg_autoctl create` has the same pid file, and goes on for a while when its pgafrun was killed: it is no service.
 function Service:pid()
   local pid = tree.read_pid(self.node:paths().pidfile)
-  return pid and tree.lives_in(pid, self.node.base) and pid or nil
+  return pid and tree.lives_in(pid, self.node.base) and tree.words(pid)[2] == "run" and pid or nil
 end
 
 ---@return "running"|"stopped"|"failed" status, string? detail

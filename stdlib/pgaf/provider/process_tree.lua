@@ -60,6 +60,19 @@ end
 ---@return string? name of its program, cut to 15 characters
 function tree.program(pid) return first_line(("/proc/%d/comm"):format(pid)) end
 
+---The words of its command line.
+---@param pid integer
+---@return string[] none for a process that is gone
+function tree.words(pid)
+  local file = io.open(("/proc/%d/cmdline"):format(pid))
+  local words = {}
+  if not file then return words end
+  -- gone between the opening and the reading: nil
+  for word in (file:read "a" or ""):gmatch "[^\0]+" do words[#words + 1] = word end
+  file:close()
+  return words
+end
+
 ---@param folder string
 ---@param signal string
 function tree.signal(folder, signal)
