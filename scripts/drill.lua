@@ -5,6 +5,7 @@
 --     pgafrun -i INVENTORY scripts/drill.lua power-cut
 --     pgafrun -i INVENTORY scripts/drill.lua my_drill.lua
 
+local cli = require "pgaf.cli"
 local conduct = require "pgaf.drill.conduct"
 local faults = require "pgaf.drill.fault"
 local finish = require "pgaf.drill.finish"
@@ -24,7 +25,7 @@ local function declare(parser)
   parser:argument("fault", "A name of the catalogue, or a file of your own."):args "?"
   parser:flag("--list", "Name the faults of the catalogue, and exit."):action(function()
     list()
-    finish.exit(0)
+    cli.exit(0)
   end)
   conduct.declare(parser)
 end
@@ -34,6 +35,6 @@ return finish.run({
   description = "Break something on purpose, prove that the formation survives it as expected, and put all back.",
   epilog = conduct.EXIT_CODES,
 }, declare, function(args, ...)
-  if not args.fault then finish.usage "drill: which fault? --list names them" end
+  if not args.fault then cli.usage "drill: which fault? --list names them" end
   return conduct.drill(faults.load(args.fault), args, ...)
 end, ...)

@@ -6,6 +6,7 @@
 local cli = require "pgaf.cli"
 local connect = require "pgaf.connect"
 local error = require "pgafrun.error"
+local guc = require "pgaf.postgres.guc"
 local json = require "pgafrun.json"
 local finish = require "pgaf.drill.finish"
 local prediction = require "pgaf.drill.prediction"
@@ -31,14 +32,7 @@ Exit codes:
   parser:flag("--json", "The proposal as one JSON object.")
 end, ...)
 
-if not args.target then error.raise { kind = "usage", message = "tune_rto: --target SECONDS is wanted" } end
-
-local RETRY_SECONDS = { ["ms"] = 0.001, ["s"] = 1 }
-
-local function retry_interval()
-  local value, unit = inventory.postgres.wal_retrieve_retry_interval:match "^(%d+)(%a+)$"
-  return tonumber(value) * (RETRY_SECONDS[unit] or 1)
-end
+if not args.target then cli.usage "tune_rto: --target SECONDS is wanted" end
 
 -- What the monitor has now; without a formation, what the inventory says.
 local function current()
@@ -57,7 +51,8 @@ end
 
 local input = {
   standbys = #inventory.nodes - 1, silent = inventory.provider.kind ~= "local",
-  wal_retrieve_retry_interval = retry_interval(), connect_timeout = connect.CONNECT_TIMEOUT,
+  connect_timeout = connect.CONNECT_TIMEOUT,
+  wal_retrieve_retry_interval = guc.seconds(inventory.postgres.wal_retrieve_retry_interval, "ms"),
 }
 
 local found, proposal = pcall(tuning.propose, args.target, input)

@@ -8,6 +8,6 @@ return {
   writes = "resume",
 
   run = function(drill)
-    drill:breaks(drill.primary, "start", nil, function(node) node:stop { force = true } end)
+    drill:kills(drill.primary)
   end,
 }

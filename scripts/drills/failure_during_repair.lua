@@ -10,10 +10,10 @@ return {
   nodes = 3,
 
   run = function(drill)
-    local first = drill:breaks(drill.primary, "start", nil, function(node) node:stop { force = true } end)
+    local first = drill:kills(drill.primary)
     drill:wait_for_clients()
     drill:mends(first)
-    drill:breaks(drill:current_primary(), "start", nil, function(node) node:stop { force = true } end)
+    drill:kills(drill:current_primary())
     drill:observe(drill.prediction.worst)
   end,
 }

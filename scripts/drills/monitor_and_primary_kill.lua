@@ -10,8 +10,8 @@ return {
   planned = true,
 
   run = function(drill)
-    local monitor = drill:breaks(drill.monitor, "start", nil, function(node) node:stop { force = true } end)
-    drill:breaks(drill.primary, "start", nil, function(node) node:stop { force = true } end)
+    local monitor = drill:kills(drill.monitor)
+    drill:kills(drill.primary)
     drill:observe(15)
     for _, standby in ipairs(drill.standbys) do
       if not drill:is_in_recovery(standby) then drill:broken(standby.name .. " was promoted without a monitor") end

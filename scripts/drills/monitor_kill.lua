@@ -10,6 +10,6 @@ return {
   observe = 20,
 
   run = function(drill)
-    drill:breaks(drill.monitor, "start", nil, function(node) node:stop { force = true } end)
+    drill:kills(drill.monitor)
   end,
 }

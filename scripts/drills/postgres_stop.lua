@@ -1,7 +1,7 @@
 -- All processes of PostgreSQL on the primary stand still (SIGSTOP), as on a machine whose disk hangs: connections are
 -- accepted by the kernel and never answered, and pg_autoctl goes on to report.
 
-local undo = require "pgaf.drill.undo"
+local postmaster = require "pgaf.postgres.postmaster"
 
 return {
   title = "PostgreSQL on the primary is stopped by SIGSTOP",
@@ -12,6 +12,6 @@ return {
   observe = function(drill) return drill.prediction.worst end,
 
   run = function(drill)
-    drill:breaks(drill.primary, "continue", nil, function(node) undo.signal(node, "STOP") end)
+    drill:breaks(drill.primary, "continue", nil, function(node) postmaster.signal(node, "STOP") end)
   end,
 }

@@ -11,6 +11,6 @@ return {
   observe = function(drill) return drill.prediction.terms[1].worst + 5 end,
 
   run = function(drill)
-    drill:breaks(drill.standbys[1], "start", nil, function(node) node:stop { force = true } end)
+    drill:kills(drill.standbys[1])
   end,
 }

@@ -10,7 +10,7 @@ return {
   observe = function(drill) return drill.prediction.worst + 5 end,
 
   run = function(drill)
-    drill:breaks(drill.standbys[1], "start", nil, function(node) node:stop { force = true } end)
-    drill:breaks(drill.primary, "start", nil, function(node) node:stop { force = true } end)
+    drill:kills(drill.standbys[1])
+    drill:kills(drill.primary)
   end,
 }

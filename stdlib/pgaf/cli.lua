@@ -10,11 +10,13 @@ local program = require "pgafrun.program"
 
 local cli = {}
 
-local function exit(status) error.raise { kind = "exit", message = "exit", status = status } end
+---Ends the program, from an option that only tells something.
+---@param status integer
+function cli.exit(status) error.raise { kind = "exit", message = "exit", status = status } end
 
-local function usage(message)
-  error.raise { kind = "usage", message = message }
-end
+---Ends the program with one line and exit code 64.
+---@param message string
+function cli.usage(message) error.raise { kind = "usage", message = message } end
 
 ---@class pgaf.cli.Spec
 ---@field name string as in `pgafrun scripts/NAME.lua`
@@ -52,13 +54,13 @@ function cli.parse(spec, declare, ...)
   parser:help_max_width(110)
   parser:flag("-h --help", "Show this text and exit."):action(function()
     print(parser:get_help())
-    exit(0)
+    cli.exit(0)
   end)
   if spec.inventory ~= false then cli.inventory_options(parser) end
   parser:flag("-v --verbose", "Tell more; twice: tracebacks too."):count "*"
   parser:flag("-q --quiet", "Tell failures alone."):count "*"
   if declare then declare(parser) end
-  function parser.error(_, message) usage(("%s: %s (--help tells the usage)"):format(spec.name, message)) end
+  function parser.error(_, message) cli.usage(("%s: %s (--help tells the usage)"):format(spec.name, message)) end
   local arguments = parser:parse { ... }
   program.verbosity = program.verbosity + (arguments.verbose or 0) - (arguments.quiet or 0)
   if arguments.syntax_check then check_syntax(arguments, ...) end
@@ -77,7 +79,7 @@ function cli.inventory(name, arguments, options)
   arguments, options = arguments or {}, options or {}
   local file = arguments.inventory or program.inventory
   if not file then
-    usage(("%s: which formation? Name its inventory: pgafrun -i scripts/inventory/local.lua %s"):format(
+    cli.usage(("%s: which formation? Name its inventory: pgafrun -i scripts/inventory/local.lua %s"):format(
       name, program.script or name))
   end
   program.inventory = file

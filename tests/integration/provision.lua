@@ -201,7 +201,7 @@ function T.test_11_a_setting_that_needs_a_restart_is_told()
   assert_unchanged()
 end
 
--- The pid file of a service is also that of a `pg_autoctl create` whose pgafrun was killed: it runs, and serves nothing.
+-- `pg_autoctl create` has the same pid file, and lives on when its pgafrun is killed: it runs, and serves nothing.
 function T.test_12_a_creation_that_outlives_its_run_is_no_service()
   local pidfile = f:path("mon", "run") .. "/pg_autoctl" .. f:path("mon", "pg/data") .. "/pg_autoctl.pid"
   f:on("mon", "pg_autoctl", "stop", "--pgdata", f:path("mon", "pg/data"))

@@ -112,31 +112,25 @@ function packages.recipe(formation)
   }
 end
 
----The image that missing nodes are about to be launched from: once for all of them, before any.
----@param formation pgaf.Formation
----@return pgaf.Resource
-function packages.image(formation)
+local function of_provider(formation, ahead, make)
   local place = formation.provider
   place:wants_images(packages.recipe(formation))
   return {
     kind = "image", settles = true,
-    probe = function() return (place:image_difference()) end,
-    apply = function(_, _, _, _, tell) return place:make_images(tell) end,
+    probe = function() return (place:image_difference(ahead)) end,
+    apply = function(_, _, _, _, tell) return place[make](place, tell) end,
   }
 end
+
+---The image that missing nodes are about to be launched from: once for all of them, before any.
+---@param formation pgaf.Formation
+---@return pgaf.Resource
+function packages.image(formation) return of_provider(formation, false, "make_images") end
 
 ---The same, ahead of time.
 ---@param formation pgaf.Formation
 ---@return pgaf.Resource
-function packages.image_ahead(formation)
-  local place = formation.provider
-  place:wants_images(packages.recipe(formation))
-  return {
-    kind = "image", settles = true,
-    probe = function() return (place:image_difference(true)) end,
-    apply = function(_, _, _, _, tell) return place:make_images_ahead(tell) end,
-  }
-end
+function packages.image_ahead(formation) return of_provider(formation, true, "make_images_ahead") end
 
 local function described(image)
   return ("%s, %.0f MB, %s (%s)"):format(image.alias, image.size / 1e6, image.why, image.packages or "of no packages")

@@ -5,6 +5,7 @@
 
 local throw = error
 local error = require "pgafrun.error"
+local guc = require "pgaf.postgres.guc"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 
@@ -81,8 +82,6 @@ function state.read(connection, id)
   return formation
 end
 
-local UNIT_SECONDS = { ms = 0.001, s = 1, min = 60 }
-
 --- The monitor's timers as it has them now, in seconds, by their names without "pgautofailover.".
 ---@param connection pgafrun.pg.Connection
 ---@return table<string, number|string>
@@ -90,8 +89,7 @@ function state.timers(connection)
   local timers = {}
   for _, row in ipairs(connection:query(TIMERS_SQL, nil, { timeout = 5 }).rows) do
     local name = row.name:gsub("^pgautofailover%.", "")
-    local scale = UNIT_SECONDS[row.unit]
-    timers[name] = scale and tonumber(row.setting) * scale or tonumber(row.setting) or row.setting
+    timers[name] = guc.seconds(row.setting, row.unit) or tonumber(row.setting) or row.setting
   end
   return timers
 end

@@ -4,6 +4,7 @@
 local error = require "pgafrun.error"
 local task = require "pgafrun.task"
 local connect = require "pgaf.connect"
+local guc = require "pgaf.postgres.guc"
 local state = require "pgaf.autofailover.state"
 
 -- A formation that is whole is seen to be so within its stable time; a bit more for a transition that just ends.
@@ -55,15 +56,13 @@ local function wait_for_grace(formation, timers, say)
   task.sleep(left)
 end
 
-local UNIT_SECONDS = { ms = 0.001, s = 1 }
-
 local function retry_interval(context, standbys)
   local longest = 0
   for _, name in ipairs(standbys) do
     local connection <close> = context.reach:node(name, "drill baseline")
     local row = connection:query([[
-select setting::float8 as value, unit from pg_settings where name = 'wal_retrieve_retry_interval']]).rows[1]
-    longest = math.max(longest, row.value * (UNIT_SECONDS[row.unit] or 1))
+select setting as value, unit from pg_settings where name = 'wal_retrieve_retry_interval']]).rows[1]
+    longest = math.max(longest, guc.seconds(row.value, row.unit))
   end
   return longest
 end

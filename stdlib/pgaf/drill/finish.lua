@@ -8,9 +8,12 @@ local json = require "pgafrun.json"
 local log = require "pgafrun.log"
 local program = require "pgafrun.program"
 local task = require "pgafrun.task"
+local tty = require "pgafrun.tty"
 local judge = require "pgaf.drill.judge"
 local page = require "pgaf.drill.page"
 local reporter = require "pgaf.drill.report"
+
+local STDOUT = 1
 
 local finish = {}
 
@@ -25,19 +28,6 @@ function finish.count(text)
   local value = math.tointeger(tonumber(text))
   if value and value > 0 and value <= 1000 then return value end
   return nil, ("a whole number from 1 to 1000 is wanted, not '%s'"):format(text)
-end
-
----@param message string
-function finish.usage(message) error.raise { kind = "usage", message = message } end
-
---- Ends the program, from an option that only tells something.
----@param status integer
-function finish.exit(status) error.raise { kind = "exit", message = "exit", status = status } end
-
---- True when standard output is a terminal.
-function finish.on_terminal()
-  local ok, path = pcall(fs.realpath, "/proc/self/fd/1")
-  return ok and (path:match("^/dev/pts/") or path:match("^/dev/tty")) ~= nil
 end
 
 --- A formation marked production is drilled only by who names it.
@@ -62,7 +52,7 @@ function finish.say(text)
 end
 
 local function show(result)
-  io.stdout:write("\n", table.concat(reporter.lines(result, { colour = finish.on_terminal() }), "\n"), "\n")
+  io.stdout:write("\n", table.concat(reporter.lines(result, { colour = tty.is_terminal(STDOUT) }), "\n"), "\n")
   io.stdout:flush()
 end
 

@@ -25,6 +25,7 @@ local sentinel = require "pgaf.drill.sentinel"
 local series = require "pgaf.drill.series"
 local state = require "pgaf.autofailover.state"
 local timeline = require "pgaf.drill.timeline"
+local undo = require "pgaf.drill.undo"
 local watch = require "pgaf.autofailover.watch"
 local workload = require "pgaf.drill.workload"
 
@@ -251,6 +252,7 @@ end
 ---@param f fun(node: pgaf.Node)
 ---@return pgaf.Breakage
 function Drill:breaks(node, undo_name, with, f)
+  undo.check(undo_name)
   local first = not self.timeline:at "fault_sent"
   if first then begin_fault(self) end
   local breakage = self.journal:about_to_break(node.name, undo_name, with)
@@ -262,11 +264,18 @@ function Drill:breaks(node, undo_name, with, f)
   return breakage
 end
 
+--- Ends the whole node at once, without warning.
+---@param node pgaf.Node
+---@return pgaf.Breakage
+function Drill:kills(node)
+  return self:breaks(node, "start", nil, function() node:stop { force = true } end)
+end
+
 --- Puts one of them back before the others.
 ---@param breakage pgaf.Breakage
 function Drill:mends(breakage)
   self.timeline:note("drill", "putting it back", breakage.node)
-  put_back.undo(self, { breakage }, { once = true })
+  undo.perform(breakage, self.provider:node(breakage.node))
   self.journal:undone(breakage)
 end
 
@@ -356,18 +365,13 @@ end
 
 --- Puts back what is broken, and waits until the formation is whole and replication synchronous.
 function Drill:bring_back()
-  local on_trouble = self:troubles()
-  local began = time.now()
-  local broken = table.move(self.journal.broken, 1, #self.journal.broken, 1, {})
   self.timeline:mark("start_sent", self.victim)
-  local names = put_back.undo(self, broken, { once = true })
-  self.timeline:mark("started", self.victim)
-  local formation, since = put_back.wait_whole(self, names, {
-    timeout = self.options.repair_timeout - (time.now() - began), on_trouble = on_trouble,
+  local formation, since = put_back.repair(self, self.journal, {
+    timeout = self.options.repair_timeout, on_trouble = self:troubles(), once = true,
+    on_undone = function() self.timeline:mark("started", self.victim) end,
     on_read = function(read) self.timeline:look(read) end,
   })
   self.timeline:mark("whole", nil, since)
-  for _, breakage in ipairs(broken) do self.journal:undone(breakage) end
   self:keep_roles(formation)
   self.result.roles.failed_over = self.result.roles.after
   if self.options.fault.promotion ~= "must" then self:wait_for_a_write() end

@@ -5,6 +5,7 @@ local throw = error
 local error = require "pgafrun.error"
 local pg = require "pgafrun.pg"
 local task = require "pgafrun.task"
+local time = require "pgafrun.time"
 local state = require "pgaf.autofailover.state"
 local undo = require "pgaf.drill.undo"
 local workload = require "pgaf.drill.workload"
@@ -28,7 +29,7 @@ local function first_line(problem) return (tostring(problem):match "^[^\n]*") en
 local function insist(context, breakage, last, on_trouble)
   local pause = RETRY_SECONDS
   while true do
-    local ok, problem = pcall(undo, breakage, context.provider:node(breakage.node))
+    local ok, problem = pcall(undo.perform, breakage, context.provider:node(breakage.node))
     if ok then break end
     last.problem = problem
     task.check()
@@ -40,17 +41,12 @@ local function insist(context, breakage, last, on_trouble)
   last.problem = nil
 end
 
---- Undoes these, the last first; nodes that were broken twice need both. `once`: the first trouble is raised, else each
---- is insisted on until the caller's deadline.
----@param context pgaf.DrillContext
----@param broken pgaf.Breakage[]
----@param options { once?: boolean, on_trouble?: fun(node: string, text: string), last?: table }
----@return string[] names of the nodes
-function put_back.undo(context, broken, options)
+-- The last first; nodes that were broken twice need both.
+local function undo_all(context, broken, options)
   local names, seen = {}, {}
   for i = #broken, 1, -1 do
     if options.once then
-      undo(broken[i], context.provider:node(broken[i].node))
+      undo.perform(broken[i], context.provider:node(broken[i].node))
     else
       insist(context, broken[i], options.last, options.on_trouble)
     end
@@ -114,6 +110,32 @@ function put_back.wait_whole(context, names, options)
   })
 end
 
+---@class pgaf.RepairOptions
+---@field timeout number seconds until the formation has to be whole
+---@field on_trouble fun(node: string, text: string)
+---@field once? boolean the first trouble of undoing is raised; else it is insisted on until the caller's deadline
+---@field last? table without `once`: its `problem` is what was the matter last
+---@field on_undone? fun()
+---@field on_read? fun(formation: pgaf.FormationState)
+
+--- Undoes all that the journal has as broken, waits until the formation is whole, and notes it.
+---@param context pgaf.DrillContext
+---@param journal pgaf.Journal
+---@param options pgaf.RepairOptions
+---@return pgaf.FormationState formation, number since
+function put_back.repair(context, journal, options)
+  local began = time.now()
+  local broken = table.move(journal.broken, 1, #journal.broken, 1, {})
+  local names = undo_all(context, broken, options)
+  if options.on_undone then options.on_undone() end
+  local formation, since = put_back.wait_whole(context, names, {
+    timeout = math.max(1, options.timeout - (time.now() - began)), on_read = options.on_read,
+    on_trouble = options.on_trouble,
+  })
+  for _, breakage in ipairs(broken) do journal:undone(breakage) end
+  return formation, since
+end
+
 --- Drops the run's table. That this succeeds is the proof that the formation takes writes.
 ---@param context pgaf.DrillContext
 ---@param journal pgaf.Journal
@@ -123,13 +145,10 @@ function put_back.drop_table(context, journal)
 end
 
 local function run(context, journal, options, last)
-  local broken = table.move(journal.broken, 1, #journal.broken, 1, {})
-  local names = put_back.undo(context, broken, { on_trouble = options.on_trouble, last = last })
-  local formation = put_back.wait_whole(context, names, {
+  local formation = put_back.repair(context, journal, {
     -- So that its own message, with the reasons, comes before the deadline of all.
-    timeout = math.max(1, task.remaining() - 1), on_trouble = options.on_trouble,
+    timeout = task.remaining() - 1, on_trouble = options.on_trouble, last = last,
   })
-  for _, breakage in ipairs(broken) do journal:undone(breakage) end
   if options.before_drop then options.before_drop() end
   put_back.drop_table(context, journal)
   journal:close(options.outcome)

@@ -3,13 +3,16 @@
 -- when the fault never came to be.
 
 local error = require "pgafrun.error"
+local postmaster = require "pgaf.postgres.postmaster"
 local quote = require "pgaf.quote"
+local suggest = require "pgaf.suggest"
 local task = require "pgafrun.task"
 
 -- After a node runs, its service manager gets this long to start pg_autoctl by itself.
 local SERVICE_SECONDS = 10
 
-local undo = {}
+-- By the names that journals have.
+local actions = {}
 
 local function start_service(node)
   local service = node:service()
@@ -22,7 +25,7 @@ end
 
 --- Makes one node run again, whatever it is now, and its pg_autoctl with it.
 ---@param node pgaf.Node
-function undo.start(node)
+function actions.start(node)
   local status = node:status()
   if status == "absent" or status == "foreign" then
     error.raise {
@@ -36,58 +39,57 @@ function undo.start(node)
   start_service(node)
 end
 
---- After a freeze: what frozen means to the provider, undo.start knows.
-undo.thaw = undo.start
+--- After a freeze: what frozen means to the provider, start knows.
+actions.thaw = actions.start
 
 --- After a process was killed that the service manager, or pg_autoctl, starts again by itself.
-undo.service = undo.start
+actions.service = actions.start
 
 --- After a cut of the network. A boot takes every cut back as well.
 ---@param node pgaf.Node
-function undo.heal(node)
+function actions.heal(node)
   if node:status() == "running" then node:heal() end
-  undo.start(node)
+  actions.start(node)
 end
 
 --- After SIGSTOP: everything of PostgreSQL on the node goes on.
 ---@param node pgaf.Node
-function undo.continue(node)
-  if node:status() == "running" then undo.signal(node, "CONT") end
-  undo.start(node)
+function actions.continue(node)
+  if node:status() == "running" then postmaster.signal(node, "CONT") end
+  actions.start(node)
 end
 
 --- After its disk was filled: the ballast goes. A server that stopped because of it is started by pg_autoctl.
 ---@param node pgaf.Node
 ---@param with { path: string }
-function undo.remove_file(node, with)
+function actions.remove_file(node, with)
   if node:status() == "running" then node:run("rm -f -- " .. quote.sh(with.path), { user = "root" }) end
-  undo.start(node)
+  actions.start(node)
 end
 
--- Backends are children of the postmaster; its own pid comes first.
-local SIGNAL = [[
-pid=$(head -n 1 %s 2>/dev/null) || exit 0
-kill -%s "$pid" $(pgrep -P "$pid") 2>/dev/null || kill -0 "$pid" 2>/dev/null || exit 0]]
+local undo = { start = actions.start }
 
---- Sends a signal to the postmaster and all its children.
----@param node pgaf.Node
----@param name string "STOP", "CONT"
-function undo.signal(node, name)
-  node:run(SIGNAL:format(quote.sh(node:paths().pgdata .. "/postmaster.pid"), name), { user = "root" })
+--- Raises when there is no undo of that name.
+---@param name string
+function undo.check(name)
+  if actions[name] then return end
+  local names = {}
+  for one in pairs(actions) do names[#names + 1] = one end
+  table.sort(names)
+  local near = suggest(name, names)
+  error.raise {
+    kind = "usage", operation = "undo",
+    message = ("there is no undo %q%s"):format(name, near and (", did you mean %q?"):format(near) or ""),
+    hint = ("they are: %s. The version of pgafrun that wrote it into a journal knows it"):format(
+      table.concat(names, ", ")),
+  }
 end
 
 ---@param breakage pgaf.Breakage
 ---@param node pgaf.Node
-local function perform(_, breakage, node)
-  local action = undo[breakage.undo]
-  if not action then
-    error.raise {
-      kind = "usage", operation = "put back " .. breakage.node,
-      message = ("the journal wants %q, which this version does not know"):format(breakage.undo),
-      hint = "use the version of pgafrun that ran the drill",
-    }
-  end
-  action(node, breakage.with or {})
+function undo.perform(breakage, node)
+  undo.check(breakage.undo)
+  actions[breakage.undo](node, breakage.with or {})
 end
 
-return setmetatable(undo, { __call = perform })
+return undo

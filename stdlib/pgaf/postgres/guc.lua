@@ -85,6 +85,16 @@ function guc.items(name, value)
   return list
 end
 
+---A time in seconds; nil for what is none.
+---@param value string|number "200ms", "5 s"; a bare number is in `unit`
+---@param unit string? "ms", "s"
+---@return number? seconds
+function guc.seconds(value, unit)
+  local digits, own = tostring(value):match "^%s*(-?[%d.]+)%s*(%a*)%s*$"
+  local scale = digits and TIMES[own ~= "" and own or unit]
+  return scale and tonumber(digits) * scale / 1e6
+end
+
 ---A value in the one form in which it can be compared with another; or nil and what is wrong with it.
 ---@param row pgaf.PgSetting
 ---@param value any

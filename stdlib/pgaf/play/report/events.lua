@@ -106,18 +106,12 @@ function Events:finished(item)
   }))
 end
 
-local function listed(items)
-  local told = {}
-  for i, item in ipairs(items) do told[i] = item.step[1] .. " on " .. item.target.name end
-  return table.concat(told, ", ")
-end
-
-local function listed_or_nil(items) return items and #items > 0 and listed(items) or nil end
+local function places_or_nil(items) return items and #items > 0 and text.places(items) or nil end
 
 ---@param items pgaf.Item[]
 ---@param not_run pgaf.Item[] handlers that were notified
 function Events:interrupted(items, not_run)
-  self:event("interrupted", { at_work = listed(items), not_run = listed_or_nil(not_run) })
+  self:event("interrupted", { at_work = text.places(items), not_run = places_or_nil(not_run) })
 end
 
 ---@param result pgaf.play.Result
@@ -125,7 +119,7 @@ function Events:finish(result)
   local counts = result.counts
   self:event("recap", {
     counts = counts, seconds = milliseconds(result.seconds), changed = counts.changed > 0, failed = result.failed,
-    not_run = listed_or_nil(result.not_run),
+    not_run = places_or_nil(result.not_run),
   })
 end
 

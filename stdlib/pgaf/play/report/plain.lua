@@ -105,29 +105,23 @@ function Plain:retrying(item, attempt, raised)
   self:say(line_of(self, "again", item, ("attempt %d: %s"):format(attempt, failure.first_line(raised))))
 end
 
-local function listed(items)
-  local told = {}
-  for i, item in ipairs(items) do told[i] = item.step[1] .. " on " .. item.target.name end
-  return table.concat(told, ", ")
-end
-
 ---@param items pgaf.Item[]
 function Plain:still_running(items)
   if #items == 0 or self.quiet_heart then return end
-  self:say(("%s  ...      %s"):format(stamp(self), listed(items)))
+  self:say(("%s  ...      %s"):format(stamp(self), text.places(items)))
 end
 
 -- What notified them is as wanted now, and will not notify them again.
 local function tell_not_run(self, items)
   if not items or #items == 0 then return end
   self.write(text.clean(("notified, and not run: %s. Another run will not notify them again: see to it by hand"):format(
-    listed(items))))
+    text.places(items))))
 end
 
 ---@param items pgaf.Item[]
 ---@param not_run pgaf.Item[] handlers that were notified
 function Plain:interrupted(items, not_run)
-  local where = listed(items)
+  local where = text.places(items)
   self:say(("%s  interrupted in: %s. The same run again goes on from there."):format(
     stamp(self), where ~= "" and where or "nothing"))
   tell_not_run(self, not_run)

@@ -102,6 +102,14 @@ end
 ---@return string filled with spaces at its right
 function text.pad(value, columns) return value .. (" "):rep(columns - text.width(value)) end
 
+---@param items pgaf.Item[]
+---@return string "packages on n1, packages on n2"
+function text.places(items)
+  local told = {}
+  for i, item in ipairs(items) do told[i] = item.step[1] .. " on " .. item.target.name end
+  return table.concat(told, ", ")
+end
+
 ---A time for people: "3.2 s", "42 s", "2:05".
 ---@param seconds number
 ---@return string
