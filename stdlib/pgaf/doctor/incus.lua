@@ -143,10 +143,23 @@ local function look_at_images(page, provider)
   end
 end
 
+-- For what the client has no hint of its own.
+local MENDS = {
+  tls = "if the server was set up anew: incus remote remove NAME, then incus remote add NAME ADDRESS",
+  timeout = "is the remote's address right (incus remote list), and is there a way to it through the firewalls?",
+  network = "is the remote's address right (incus remote list), and does the daemon run?",
+}
+
 ---@param provider pgaf.incus.Provider
 ---@return pgaf.doctor.Check
 function incus.server_check(provider)
-  return { about = "incus", check = "server", limit = LIMIT, look = function(page) look_at_server(page, provider) end }
+  local function look(page)
+    local ok, problem = pcall(look_at_server, page, provider)
+    if ok then return end
+    task.check()
+    page:raised(problem, error.is(problem) and not problem.hint and MENDS[problem.kind] or nil)
+  end
+  return { about = "incus", check = "server", limit = LIMIT, look = look }
 end
 
 ---For a server that answers.
