@@ -1,5 +1,5 @@
--- JUnit files, which CI systems show as tests: suites of cases. What XML cannot hold shows as escapes, and what is known
--- to be secret as <secret>.
+-- JUnit files, which CI systems show as tests: suites of cases. What XML cannot hold shows as escapes, and what is
+-- known to be secret as <secret>.
 
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
