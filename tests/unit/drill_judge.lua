@@ -41,6 +41,15 @@ function T.test_a_second_standstill_over_the_budget_fails()
   lu.assertEquals(code_of { later_silence = { seconds = 2 } }, 0)
 end
 
+function T.test_slower_than_its_history_is_said_and_fails_where_that_was_asked_for()
+  local slower = { slower = true, sentence = "slower than its history" }
+  local verdict = judge.drill(findings { history = slower })
+  lu.assertEquals({ verdict.code, verdict.reasons }, { 0, { "slower than its history" } })
+  lu.assertEquals(code_of { history = slower, fail_on_regression = true }, 2)
+  lu.assertEquals(code_of { history = { slower = false }, fail_on_regression = true }, 0)
+  lu.assertEquals(code_of { history = slower, fail_on_regression = true, audit = audit { lost = { 7 } } }, 4)
+end
+
 function T.test_lost_writes_outweigh_everything_else()
   lu.assertEquals(code_of { audit = audit { lost = { 7 } }, gap = { seconds = 99 } }, 4)
   lu.assertEquals(code_of { audit = audit { lost = { 7 } }, put_back_problem = "no" }, 4)

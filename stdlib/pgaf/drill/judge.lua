@@ -25,6 +25,11 @@ local NAMES = {
 
 local function verdict(code, reasons) return { code = code, name = NAMES[code], reasons = reasons } end
 
+--- A verdict without reasons, for what is made of several.
+---@param code integer
+---@return pgaf.Verdict
+function judge.named(code) return verdict(code, {}) end
+
 local function first_ids(ids)
   local shown = table.concat(ids, ", ", 1, math.min(#ids, 10))
   return #ids > 10 and shown .. ", ..." or shown
@@ -63,6 +68,13 @@ local function speed_findings(r, reasons)
     reasons[#reasons + 1] = ("after the fail-over writes stood still again for %.2f s"):format(silence.seconds)
   end
   return slow
+end
+
+-- Said whenever it is so; a failure only where that was asked for.
+local function history_findings(r, reasons)
+  if not (r.history and r.history.slower) then return false end
+  reasons[#reasons + 1] = r.history.sentence
+  return r.fail_on_regression or false
 end
 
 local function loss_findings(r, reasons)
@@ -110,6 +122,8 @@ end
 ---@field waited number how long a write was waited for
 ---@field gap pgaf.Gap? what the client that felt it longest saw
 ---@field later_silence pgaf.Gap? the longest standstill after that
+---@field history pgaf.history.Comparison? with earlier drills
+---@field fail_on_regression boolean? one that is slower than them has failed
 ---@field audit pgaf.AuditResult?
 ---@field audit_problem string?
 ---@field put_back_problem string?
@@ -151,6 +165,7 @@ function judge.drill(r)
   local slow = (r.gap or not r.failure) and speed_findings(r, reasons)
   slow = hypothesis_findings(r, reasons) or slow
   slow = split_findings(r, reasons) or slow
+  slow = history_findings(r, reasons) or slow
   return verdict(decide(r, lost, untrue or slow), reasons)
 end
 
