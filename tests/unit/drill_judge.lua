@@ -55,6 +55,39 @@ function T.test_lost_writes_outweigh_everything_else()
   lu.assertEquals(code_of { audit = audit { lost = { 7 } }, put_back_problem = "no" }, 4)
 end
 
+local SLOW_PHASE = {
+  name = "promotion", seconds = 3.2, budget = 2, over = true, unseen = {}, outage = true,
+  setting = "wal_retrieve_retry_interval = 5 s; checkpoint",
+}
+
+function T.test_a_phase_over_its_budget_fails_and_names_its_setting()
+  local verdict = judge.drill(findings { phases = { SLOW_PHASE } })
+  lu.assertEquals(verdict.code, 2)
+  lu.assertEquals(verdict.reasons,
+    { "promotion: 3.20 s, its budget is 2 s; decided by: wal_retrieve_retry_interval = 5 s; checkpoint" })
+end
+
+function T.test_a_client_that_never_came_back_breaks_its_budget()
+  local verdict = judge.drill(findings {
+    recoveries = { { name = "a reader sees new rows", seconds = 90, recovered = false, budget = 60, over = true,
+      setting = "s" } },
+  })
+  lu.assertEquals(verdict.code, 2)
+  lu.assertStrContains(verdict.reasons[1], "a reader sees new rows: not back after 90.00 s")
+end
+
+function T.test_the_report_shows_budgets()
+  local result = findings {
+    phases = { SLOW_PHASE }, promotion = "must", budgets_not_seen = { "opening" },
+    recoveries = { { name = "a pinned client writes", seconds = 90, recovered = false, setting = "its node" } },
+  }
+  result.verdict = judge.drill(result)
+  local text = table.concat(report.lines(result, { colour = false }), "\n")
+  lu.assertStrContains(text, "3.200 s of 2 s")
+  lu.assertStrMatches(text, ".*a pinned client writes%s+never.*")
+  lu.assertStrContains(text, "no phase opening was seen")
+end
+
 function T.test_nodes_that_differ_are_data_loss()
   lu.assertEquals(code_of { audit = audit { nodes = { b = { differs = { 3 } } } } }, 4)
 end

@@ -1,4 +1,5 @@
 local phases = require "pgaf.drill.phases"
+local recovery = require "pgaf.drill.recovery"
 local prediction = require "pgaf.drill.prediction"
 local test = require "pgaf.test"
 
@@ -103,6 +104,92 @@ function T.test_moments_in_the_other_order_never_give_a_negative_phase()
   local list = split { fault_sent = 0, dead = 2, noticed = 1.5, assigned = 3 }
   lu.assertEquals(list[2].seconds, 0)
   lu.assertEquals(list[3].seconds, 1)
+end
+
+local MARKS = {
+  fault_sent = 0, dead = 0.1, noticed = 20, assigned = 20.5, promoted = 22, presumed_gone = 50, writable = 51,
+}
+
+local function within(budgets, marks, changes)
+  local given, settings = {}, { budgets = budgets }
+  for name, at in pairs(marks or MARKS) do given[name] = { at = at } end
+  for key, value in pairs(SETTINGS) do settings[key] = value end
+  for key, value in pairs(changes or {}) do settings[key] = value end
+  local list, over = phases.split(given, settings), {}
+  for _, phase in ipairs(list) do
+    if phase.over then over[#over + 1] = phase.name end
+  end
+  return table.concat(over, ", "), list
+end
+
+function T.test_a_phase_is_held_against_its_own_budget()
+  lu.assertEquals(within { promotion = 2, detection = 30 }, "")
+  lu.assertEquals(within { promotion = 1.4, detection = 30 }, "promotion")
+  lu.assertEquals(within { ["presumed-gone"] = 10, detection = 1 }, "the monitor notices, old primary presumed gone")
+end
+
+function T.test_phases_that_nobody_told_apart_are_judged_together()
+  local marks = { fault_sent = 0, dead = 0.1, assigned = 20 }
+  -- the election began somewhere in those 19.9 s
+  lu.assertEquals(within({ detection = 25 }, marks), "")
+  lu.assertEquals(within({ detection = 15 }, marks), "a standby is chosen")
+  lu.assertEquals(within({ detection = 15, election = 6 }, marks), "")
+  lu.assertEquals(within({ detection = 15, election = 4 }, marks), "a standby is chosen")
+  lu.assertEquals(select(2, within({ detection = 15, election = 4 }, marks))[2].budget, 19)
+end
+
+function T.test_phases_of_a_failover_that_nobody_wanted_are_not_judged()
+  local marks = { fault_sent = 0, start_sent = 20, whole = 25 }
+  local told, list = within({ promotion = 1, healthy = 6 }, marks, { no_failover = true })
+  lu.assertEquals(told, "")
+  lu.assertEquals(phases.not_seen({ promotion = 1, healthy = 6, pinned = 1 }, list), { "promotion" })
+  lu.assertEquals(within({ promotion = 1, healthy = 4 }, marks, { no_failover = true }), "all healthy")
+end
+
+function T.test_budgets_are_read()
+  lu.assertEquals(phases.budget "presumed-gone=2.5", { key = "presumed-gone", seconds = 2.5 })
+  for _, text in ipairs { "promotion", "promotion=", "promotion=0", "promotion=-1", "promotion=inf", "=3", "x=3" } do
+    local value, problem = phases.budget(text)
+    lu.assertNil(value, text)
+    lu.assertIsString(problem)
+  end
+  lu.assertStrContains(select(2, phases.budget "promote=3"), "there is no phase promote; there are death, detection")
+  lu.assertEquals(phases.budgets { { key = "death", seconds = 1 }, { key = "death", seconds = 2 } }, { death = 2 })
+end
+
+local function noted(...)
+  local one = recovery.new(0.25)
+  for _, at in ipairs { ... } do one:success(at) end
+  return one
+end
+
+function T.test_a_client_s_way_back_is_its_longest_silence()
+  local one = noted(1, 1.1, 9.9, 60.4, 60.5, 61.5)
+  lu.assertEquals(one:longest(10, 62), { from = 9.9, to = 60.4, seconds = 50.5 })
+  lu.assertEquals(one:longest(61, 61.6), { from = 60.5, to = 61.5, seconds = 1 })
+end
+
+function T.test_a_client_that_felt_nothing_had_no_silence()
+  lu.assertNil(noted(1, 1.1, 1.2, 1.3):longest(1.1, 1.4))
+  lu.assertNil(noted():longest(1, 100))
+end
+
+function T.test_a_client_that_never_came_back_is_told_so()
+  lu.assertEquals(noted(1, 9):longest(10, 100), { from = 9, seconds = 91 })
+end
+
+function T.test_clients_have_budgets_too()
+  local list = phases.personas({
+    reader = { from = 1, to = 8, seconds = 7 }, pinned = { from = 1, seconds = 90 },
+  }, { reader = 5, pinned = 100, proxy = 1 })
+  local by_key = {}
+  for _, one in ipairs(list) do by_key[one.key] = one end
+  lu.assertTrue(by_key.reader.over)
+  lu.assertTrue(by_key.reader.recovered)
+  lu.assertTrue(by_key.pinned.over)
+  lu.assertFalse(by_key.pinned.recovered)
+  lu.assertNil(by_key.proxy.over)
+  lu.assertEquals(by_key.proxy.seconds, 0)
 end
 
 function T.test_no_fault_no_phases() lu.assertEquals(#split { dead = 1 }, 0) end

@@ -2,6 +2,7 @@
 
 local drills = require "pgaf.drill"
 local finish = require "pgaf.drill.finish"
+local phases = require "pgaf.drill.phases"
 local providers = require "pgaf.provider"
 local task = require "pgafrun.task"
 
@@ -11,8 +12,8 @@ conduct.EXIT_CODES = [[
 Exit codes:
   0    passed
   1    the formation was not whole, or an earlier drill was not put back: nothing was touched
-  2    clients could not write for longer than --rto, or what the fault's file expects did not come to be; or the
-       budget is impossible
+  2    clients could not write for longer than --rto, a phase took longer than its --budget, or what the fault's file
+       expects did not come to be; or the budget is impossible
   3    a tool, a permission or a connection that the drill needs is missing, or the provider cannot do this fault
   4    acknowledged writes were lost
   5    the formation could not be put back: see scripts/restore.lua
@@ -24,6 +25,8 @@ Exit codes:
 function conduct.declare(parser)
   parser:option("--rto", "Seconds that clients may be unable to write."):default("60"):convert(finish.positive)
     :argname "SECONDS"
+  parser:option("--budget", "Seconds that one phase may take, several times: " .. table.concat(phases.KEYS, ", ") ..
+    "."):count "*":convert(phases.budget):argname "PHASE=SECONDS"
   parser:flag("--switch-back", "At the end, give the primary's role back to the node that had it.")
   parser:option("--report", "Write a page for a browser, complete in itself."):argname "FILE.html"
   parser:option("--json", "Write the result to this file."):argname "FILE"
@@ -52,7 +55,7 @@ function conduct.drill(fault, args, inventory, say, report)
   local provider = providers.open(inventory, background)
   local drill <close> = drills.open(provider, inventory, {
     fault = fault, budget = args.rto, force = args.force, writers = args.writers, interval = args.interval / 1000,
-    repair_timeout = args.repair_timeout, say = say,
+    repair_timeout = args.repair_timeout, phase_budgets = phases.budgets(args.budget), say = say,
   })
   report(drill.result)
 

@@ -47,6 +47,7 @@ local PROMOTE_SQL = "select pgautofailover.perform_promotion($1, $2)"
 ---@field writers integer
 ---@field interval number seconds between two writes of a client
 ---@field repair_timeout number seconds for putting everything back
+---@field phase_budgets? table<string, number> seconds, by the keys of pgaf.drill.phases
 ---@field say fun(text: string) progress, one line
 
 ---@class pgaf.Drill: pgaf.DrillContext
@@ -446,7 +447,8 @@ local function measure(self)
   r.writes.connection_attempts_failed = self.workload.attempts
   r.phases = phases.split(marks, {
     timers = self.baseline.timers, wal_retrieve_retry_interval = self.baseline.wal_retrieve_retry_interval,
-    connect_timeout = connect.CONNECT_TIMEOUT, prediction = self.prediction,
+    connect_timeout = connect.CONNECT_TIMEOUT, prediction = self.prediction, budgets = budgets,
+    no_failover = self.options.fault.promotion ~= "must" and not r.promoted,
   })
   local sent = marks.fault_sent and marks.fault_sent.at
   if not sent then return end
@@ -455,7 +457,7 @@ local function measure(self)
   local function since_fault(mark) return marks[mark] and marks[mark].at - sent end
   r.seconds = { promoted = since_fault("promoted"), writable = since_fault("writable"),
     monitor = since_fault("presumed_gone"), first_ack = since_fault("first_ack"), whole = since_fault("whole") }
-  r.promoted = marks.assigned ~= nil
+  r.recoveries = phases.personas(self.personas:silences(sent), budgets)
   r.personas = self.personas:result(self.victim_host, sent,
     marks.assigned and self.timeline:chosen_again(self.baseline.primary, marks.assigned.at))
   local open, close = marks.presumed_gone or marks.writable, marks.synchronous
@@ -465,10 +467,13 @@ local function measure(self)
   if r.gap and self.options.fault.promotion == "must" then
     for _, writer in ipairs(self.workload.writers) do
       local silence = book:longest_silence(writer, r.gap.to, math.huge)
+  local budgets = self.options.phase_budgets or {}
+  r.promoted = marks.assigned ~= nil
       if silence and (not r.later_silence or silence.seconds > r.later_silence.seconds) then
         r.later_silence = silence
       end
     end
+  r.budgets_not_seen = phases.not_seen(budgets, r.phases)
   end
 end
 

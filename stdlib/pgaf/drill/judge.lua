@@ -44,6 +44,22 @@ local function hypothesis_findings(r, reasons)
   return true
 end
 
+local function phase_findings(r, reasons)
+  local before = #reasons
+  for _, list in ipairs { r.phases or {}, r.recoveries or {} } do
+    for _, phase in ipairs(list) do
+      if phase.over then
+        local together = phase.unseen and #phase.unseen > 0
+          and (" (with what nobody saw apart from it: %s)"):format(table.concat(phase.unseen, ", ")) or ""
+        reasons[#reasons + 1] = ("%s: %s, its budget is %g s; decided by: %s"):format(phase.name .. together,
+          phase.recovered == false and ("not back after %.2f s"):format(phase.seconds)
+          or ("%.2f s"):format(phase.seconds), phase.budget, phase.setting)
+      end
+    end
+  end
+  return #reasons > before
+end
+
 local function split_findings(r, reasons)
   local ids = r.personas and r.personas.split_brain or {}
   if #ids == 0 then return false end
@@ -117,6 +133,8 @@ end
 ---@field promotion? "must"|"never"|"may" what the fault's file expects
 ---@field promoted? boolean
 ---@field personas? pgaf.PersonasResult
+---@field phases? pgaf.Phase[]
+---@field recoveries? pgaf.PersonaPhase[]
 ---@field broken? string[] expectations that the fault's own steps found broken
 ---@field may_stop? boolean clients may be without service until all is put back
 ---@field waited number how long a write was waited for
@@ -164,6 +182,7 @@ function judge.drill(r)
   -- A drill that could not go on may have ended before any client could be back.
   local slow = (r.gap or not r.failure) and speed_findings(r, reasons)
   slow = hypothesis_findings(r, reasons) or slow
+  slow = phase_findings(r, reasons) or slow
   slow = split_findings(r, reasons) or slow
   slow = history_findings(r, reasons) or slow
   return verdict(decide(r, lost, untrue or slow), reasons)

@@ -4,10 +4,14 @@
 --            acknowledged after the new primary took writes is split brain
 --   reader   reads from any node: does what it sees ever go back in time?
 --   asker    asks each node whether it takes writes, as a proxy's health check does: do two ever say so at once?
+--
+-- When each has what it wants again is told too: its write acknowledged, a row that it has not seen before, a node that
+-- takes writes.
 
 local throw = error
 local error = require "pgafrun.error"
 local json = require "pgafrun.json"
+local recovery = require "pgaf.drill.recovery"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 
@@ -15,6 +19,8 @@ local PAUSE_SECONDS = 0.05
 local ASK_SECONDS = 0.1
 local RETRY_SECONDS = 0.2
 local READ_TIMEOUT = 2
+-- What is shorter is no silence.
+local SILENCE_SECONDS = 0.25
 -- Answers this far apart are taken for the same moment.
 local SAME_MOMENT = 2 * ASK_SECONDS
 
@@ -41,7 +47,7 @@ end
 
 local function pinned(self)
   keep_at_it(self, function() return self.reach:node(self.primary, "drill pinned") end, function(connection)
-    self.workload:write(connection, "pinned")
+    if self.workload:write(connection, "pinned") then self.recoveries.pinned:success(time.now()) end
     task.sleep(PAUSE_SECONDS)
   end)
 end
@@ -52,6 +58,10 @@ local function saw(self, host, top)
   self.last_read, self.reads = at, self.reads + 1
   if top < self.top then
     table.insert(self.went_back, { at = at, from = self.top, to = top, from_host = self.top_host, to_host = host })
+  end
+  if top > (self.newest or -1) then
+    self.newest = top
+    self.recoveries.reader:success(at)
   end
   self.top, self.top_host = top, host
 end
@@ -76,6 +86,7 @@ local function answered(self, name, takes_writes)
   local at = time.now()
   self.said[name] = takes_writes and at or nil
   if not takes_writes then return end
+  self.recoveries.proxy:success(at)
   for other, when in pairs(self.said) do
     if other ~= name and at - when <= SAME_MOMENT then
       self.two_at_once = self.two_at_once or { first = at, nodes = { other, name } }
@@ -101,6 +112,10 @@ function personas.start(group, drill)
     longest_unread = 0, went_back = json.as_array(), said = {}, tasks = {},
     top_sql = ("select coalesce(max(id), 0) as top from %s"):format(drill.workload.table_name),
   }, Personas)
+  local threshold = math.max(SILENCE_SECONDS, 3 * drill.workload.interval)
+  self.recoveries = {
+    pinned = recovery.new(threshold), reader = recovery.new(threshold), proxy = recovery.new(threshold),
+  }
   local function spawn(name, f, ...) table.insert(self.tasks, group:spawn_named(name, f, self, ...)) end
   spawn("pinned client", pinned)
   spawn("reader", reader)
@@ -110,8 +125,17 @@ end
 
 ---Lets each end what it is at.
 function Personas:stop()
-  self.stopping = true
+  self.stopping, self.stopped_at = true, self.stopped_at or time.now()
   for _, one in ipairs(self.tasks) do one:wait() end
+end
+
+---The longest that each went without what it wants because of a fault.
+---@param since number time.now() of the fault
+---@return table<string, pgaf.Silence?> by the keys of pgaf.drill.phases
+function Personas:silences(since)
+  local silences = {}
+  for key, one in pairs(self.recoveries) do silences[key] = one:longest(since, self.stopped_at or time.now()) end
+  return silences
 end
 
 ---@class pgaf.PersonasResult

@@ -36,6 +36,11 @@ local function speed_lines(r, lines)
   end
 end
 
+local function budget_text(phase, paint)
+  if not phase.budget then return "" end
+  return paint(phase.over and "fail" or "dim", (" of %g s"):format(phase.budget))
+end
+
 local function phase_lines(r, paint, lines)
   if not r.phases or #r.phases == 0 or r.promotion and r.promotion ~= "must" and not r.promoted then return end
   lines[#lines + 1] = ""
@@ -47,10 +52,26 @@ local function phase_lines(r, paint, lines)
     end
     local missed = #phase.unseen > 0 and ("  (unseen: %s%s)"):format(phase.unseen[1],
       #phase.unseen > 1 and " and " .. #phase.unseen - 1 .. " more" or "") or ""
-    lines[#lines + 1] = ("  %-26s %8.3f s   %s%s"):format(
-      phase.name, phase.seconds, paint("dim", phase.setting), missed)
+    lines[#lines + 1] = ("  %-26s %8.3f s%s   %s%s"):format(
+      phase.name, phase.seconds, budget_text(phase, paint), paint("dim", phase.setting), missed)
   end
-  lines[#lines + 1] = ""
+end
+
+-- Where nobody felt anything, there is nothing to tell.
+local function recovery_lines(r, paint, lines)
+  local told = {}
+  for _, phase in ipairs(r.recoveries or {}) do
+    if phase.seconds > 0 or phase.budget then
+      told[#told + 1] = ("  %-26s %s%s   %s"):format(phase.name,
+        phase.recovered and ("%8.3f s"):format(phase.seconds) or "     never", budget_text(phase, paint),
+        paint("dim", phase.setting))
+    end
+  end
+  if #told > 0 then lines[#lines + 1] = paint("dim", "  -- without what it wants, each on its own --") end
+  table.move(told, 1, #told, #lines + 1, lines)
+  for _, key in ipairs(r.budgets_not_seen or {}) do
+    lines[#lines + 1] = ("  no phase %s was seen: its budget was not judged"):format(key)
+  end
 end
 
 local function write_lines(r, lines)
@@ -103,7 +124,10 @@ function report.lines(result, options)
   local lines, paint = {}, painter(options.colour)
   verdict_lines(result, paint, lines)
   speed_lines(result, lines)
+  local before = #lines
   phase_lines(result, paint, lines)
+  recovery_lines(result, paint, lines)
+  if #lines > before then lines[#lines + 1] = "" end
   write_lines(result, lines)
   persona_lines(result, lines)
   role_lines(result, lines)

@@ -129,10 +129,18 @@
   function phases() {
     if (!list(r.phases).length) return;
     const longest = Math.max(...r.phases.map((p) => p.seconds), 0.001);
-    const rows = r.phases.map((p) => [p.name, seconds(p.seconds, 3),
-      el("div", { class: p.outage ? "bar outage" : "bar", style: { width: (100 * p.seconds) / longest + "%" } }),
-      p.setting + (list(p.unseen).length ? " (unseen: " + p.unseen.join(", ") + ")" : "")]);
-    section("Phases", table(["phase", ">took", "red: clients wait", "decided by"], rows));
+    const took = (p) => el("span", { class: p.over ? "over" : "" }, p.recovered === false ? "never" : seconds(p.seconds, 3));
+    const budget = (p) => (p.budget ? p.budget + " s" : "");
+    const bar = (p) => el("div", { class: p.outage ? "bar outage" : "bar", style: { width: Math.min(100, (100 * p.seconds) / longest) + "%" } });
+    section("Phases", table(["phase", ">took", ">budget", "red: clients wait", "decided by"],
+      r.phases.map((p) => [p.name, took(p), budget(p), bar(p),
+        p.setting + (list(p.unseen).length ? " (unseen: " + p.unseen.join(", ") + ")" : "")])));
+    const clients = list(r.recoveries).filter((p) => p.seconds > 0 || p.budget);
+    if (clients.length)
+      section("Clients without what they want, each on its own", table(["client", ">without", ">budget", "", "decided by"],
+        clients.map((p) => [p.name, took(p), budget(p), bar(p), p.setting])));
+    const unseen = list(r.budgets_not_seen);
+    if (unseen.length) page.append(el("p", { class: "soft" }, "Budgets of phases that were not seen, and not judged: " + unseen.join(", ")));
     if (!r.prediction) return;
     const terms = r.prediction.terms.map((t) => [t.what, seconds(t.best, 1), seconds(t.worst, 1), t.setting]);
     terms.push(["in all", seconds(r.prediction.best, 1), seconds(r.prediction.worst, 1), ""]);
