@@ -41,6 +41,24 @@ function T.test_each_reason_is_told()
   lu.assertStrContains(reasons(node("a", "single"), node("b", "secondary")), "a is single")
 end
 
+function T.test_who_rests_is_in_maintenance_and_nothing_else()
+  local function why(resting, ...) return table.concat(state.problems(formation(...), { "a", "b" }, resting), "; ") end
+  local rests = { b = true }
+  lu.assertEquals(why(rests, node("a", "wait_primary"), node("b", "maintenance", { running = false, health = 0 })), "")
+  lu.assertEquals(why(rests, node("a", "primary"), node("b", "maintenance"), node("c", "secondary")), "")
+  lu.assertStrContains(why(rests, node("a", "primary"), node("b", "secondary")), "b is secondary")
+  lu.assertStrContains(why(rests, node("a", "primary"), node("b", "maintenance", { report_age = 9 })), "heard of")
+  lu.assertStrContains(why(rests, node("a", "wait_primary"), node("b", "maintenance"), node("c", "secondary")),
+    "a is wait_primary")
+  lu.assertStrContains(why({}, node("a", "wait_primary"), node("b", "secondary")), "a is wait_primary")
+end
+
+function T.test_the_last_node_may_be_alone_where_that_is_wanted()
+  local last = formation(node("a", "single"))
+  lu.assertEquals(state.problems(last, { "a" }, {}), {})
+  lu.assertStrContains(table.concat(state.problems(last, { "a" }), "; "), "a is single")
+end
+
 function T.test_an_unknown_formation_is_one_reason()
   lu.assertEquals(#state.problems { id = "x", known = false, nodes = {} }, 1)
 end

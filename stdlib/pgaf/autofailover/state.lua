@@ -112,7 +112,10 @@ function state.primary(formation)
   end
 end
 
-local function node_problem(node)
+-- What a primary is called that has no standby on purpose.
+local ALONE = { wait_primary = true, single = true }
+
+local function node_problem(node, resting, alone)
   if node.report_age and node.report_age > state.FRESH_SECONDS then
     return ("%s was last heard of %.0f s ago (its rows at the monitor are of that time)"):format(
       node.name, node.report_age)
@@ -120,7 +123,10 @@ local function node_problem(node)
   if node.reported ~= node.goal then
     return ("%s is on its way from %s to %s"):format(node.name, node.reported, node.goal)
   end
-  if node.goal ~= "primary" and node.goal ~= "secondary" then return ("%s is %s"):format(node.name, node.goal) end
+  if resting then return node.goal ~= "maintenance" and ("%s is %s"):format(node.name, node.goal) or nil end
+  if node.goal ~= "primary" and node.goal ~= "secondary" and not (alone and ALONE[node.goal]) then
+    return ("%s is %s"):format(node.name, node.goal)
+  end
   if not node.running then return ("PostgreSQL does not run on %s"):format(node.name) end
   if node.health ~= 1 then
     return ("the monitor's health check of %s %s"):format(
@@ -137,24 +143,32 @@ local function missing_nodes(formation, expected, problems)
 end
 
 --- Why the formation is not whole: nothing when every expected node is there, reported = goal, one primary, the others
---- secondary, all healthy and heard of just now.
+--- secondary, all healthy and heard of just now. Nodes that rest have to be in maintenance instead; with
+--- such a list, even an empty one, a primary that is the only one awake may do without a standby.
 ---@param formation pgaf.FormationState
 ---@param expected? string[] names of the data nodes
+---@param resting? table<string, boolean> names of those that shall be in maintenance
 ---@return string[] reasons empty when whole
-function state.problems(formation, expected)
+function state.problems(formation, expected, resting)
   if not formation.known then return { ("the monitor has no formation %s"):format(formation.id) } end
-  local problems, primaries, secondaries = {}, {}, 0
+  local problems, primaries, secondaries, awake = {}, {}, 0, 0
+  local rests = resting or {}
   missing_nodes(formation, expected, problems)
   for _, node in ipairs(formation.nodes) do
-    problems[#problems + 1] = node_problem(node)
-    if node.goal == "primary" then primaries[#primaries + 1] = node.name end
+    if not rests[node.name] then awake = awake + 1 end
+  end
+  local alone = resting ~= nil and awake == 1
+  for _, node in ipairs(formation.nodes) do
+    problems[#problems + 1] = node_problem(node, rests[node.name], alone)
+    local leads = node.goal == "primary" or alone and ALONE[node.goal]
+    if leads and not rests[node.name] then primaries[#primaries + 1] = node.name end
     if node.goal == "secondary" then secondaries = secondaries + 1 end
   end
   if #primaries == 0 then
     problems[#problems + 1] = "no node is primary"
   elseif #primaries > 1 then
     problems[#problems + 1] = "more than one primary: " .. table.concat(primaries, ", ")
-  elseif secondaries == 0 then
+  elseif secondaries == 0 and not alone then
     problems[#problems + 1] = "there is no secondary to fail over to"
   end
   return problems
@@ -165,11 +179,13 @@ end
 ---@field timeout number seconds
 ---@field stable? number seconds it must stay whole, default STABLE_SECONDS
 ---@field poll? number default 0.25
+---@field judge? fun(formation: pgaf.FormationState): string[] reasons why not yet, where whole is not what is wanted
 ---@field on_read? fun(formation: pgaf.FormationState, problems: string[])
 
 -- Reads until it stays whole; a monitor that cannot be reached is one more reason, not an end.
 local function poll_until_whole(connect, id, options, last)
   local since, connection
+  local judge = options.judge or function(formation) return state.problems(formation, options.expected) end
   local _ <close> = setmetatable({}, { __close = function() if connection then connection:close() end end })
   while true do
     local ok, formation = pcall(function()
@@ -177,7 +193,7 @@ local function poll_until_whole(connect, id, options, last)
       return state.read(connection, id)
     end)
     task.check()
-    last.problems = ok and state.problems(formation, options.expected) or { tostring(formation) }
+    last.problems = ok and judge(formation) or { tostring(formation) }
     if ok and options.on_read then options.on_read(formation, last.problems) end
     if #last.problems > 0 then
       since = nil

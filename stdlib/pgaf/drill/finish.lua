@@ -30,15 +30,16 @@ function finish.count(text)
   return nil, ("a whole number from 1 to 1000 is wanted, not '%s'"):format(text)
 end
 
---- A formation marked production is drilled only by who names it.
+--- A formation marked production is drilled, or changed, only by who names it.
 ---@param inventory table
 ---@param named? string
-function finish.confirm_production(inventory, named)
+---@param purpose? string default "to kill its primary"
+function finish.confirm_production(inventory, named, purpose)
   if inventory.environment ~= "production" or named == inventory.formation then return end
   error.raise {
-    kind = "usage", operation = "drill",
-    message = ("formation %s is marked production: say --i-know-this-is %s to kill its primary"):format(
-      inventory.formation, inventory.formation),
+    kind = "usage", operation = purpose and "production" or "drill",
+    message = ("formation %s is marked production: say --i-know-this-is %s %s"):format(
+      inventory.formation, inventory.formation, purpose or "to kill its primary"),
   }
 end
 

@@ -26,14 +26,15 @@ local workload = { SCHEMA = SCHEMA }
 
 ---@param reach pgaf.Reach
 ---@param table_name string
----@param options { writers: integer, interval: number } seconds between two writes of a writer
+---@param options { writers: integer, interval: number, statement?: string } interval: seconds between two writes of a
+---writer; statement: a write of its own, given its id as $1, that needs no table
 ---@return pgaf.Workload
 function workload.new(reach, table_name, options)
   local self = setmetatable({
     reach = reach, ledger = ledger.new(), writers = {}, tasks = {}, interval = options.interval,
     attempts = 0, expected = {}, all_back = task.condition(), table_name = SCHEMA .. "." .. pg.quote_ident(table_name),
   }, Workload)
-  self.insert = ("insert into %s (id) values ($1)"):format(self.table_name)
+  self.insert = options.statement or ("insert into %s (id) values ($1)"):format(self.table_name)
   for i = 1, options.writers do self.writers[i] = "client " .. i end
   return self
 end

@@ -3,12 +3,14 @@
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
+local log_stream = require "pgaf.provider.log_stream"
 local process = require "pgafrun.process"
 local task = require "pgafrun.task"
 local tree = require "pgaf.provider.process_tree"
 
 local PRIVATE_UMASK = tonumber("77", 8)
 local LOG_TAIL_BYTES = 64 * 1024
+local LOG_LOOK_SECONDS = 0.2
 
 ---@class pgaf.local.Service: pgaf.Service
 local Service = {}
@@ -98,18 +100,60 @@ function Service:restart()
   self:start()
 end
 
---- The last lines of pg_autoctl's output.
-function Service:logs(lines)
-  local path = self.node:paths().log
-  local file = io.open(path)
-  if not file then return "" end
+--- It is not started when the node is powered on any more; install takes that back. Stops nothing.
+function Service:disable() fs.remove(self.file) end
+
+-- The end of the log's file, and where it was reached.
+local function log_tail(self)
+  local file = io.open(self.node:paths().log)
+  if not file then return "", 0 end
   local size = file:seek("end")
   file:seek("set", math.max(0, size - LOG_TAIL_BYTES))
   local text = file:read("a")
   file:close()
-  local all = {}
-  for line in text:gmatch("[^\n]+") do all[#all + 1] = line end
-  return table.concat(all, "\n", math.max(1, #all - (lines or 20) + 1))
+  return text, math.max(0, size - LOG_TAIL_BYTES) + #text
+end
+
+--- The last lines of pg_autoctl's output.
+function Service:logs(lines)
+  return (log_stream.tail((log_tail(self)), lines or 20):gsub("\n$", ""))
+end
+
+--- The last lines with when each was written.
+---@param lines integer
+---@return { at: number, text: string }[] at: seconds since the epoch
+function Service:entries(lines)
+  local stat = fs.stat(self.node:paths().log)
+  local texts = {}
+  for line in self:logs(lines):gmatch("[^\n]+") do texts[#texts + 1] = line end
+  return log_stream.dated(texts, stat and stat.mtime or 0)
+end
+
+--- The last lines, and then each as it is written.
+---@param lines integer
+---@return pgaf.LogStream
+function Service:follow(lines)
+  local path = self.node:paths().log
+  local text, at = log_tail(self)
+  local first = log_stream.tail(text, lines)
+  return log_stream.new(function()
+    if first then
+      text, first = first, nil
+      return text
+    end
+    while true do
+      local file = io.open(path)
+      if file then
+        if file:seek("end") < at then at = 0 end -- another file has its name now
+        file:seek("set", at)
+        text = file:read("a")
+        file:close()
+        at = at + #text
+        if text ~= "" then return text end
+      end
+      task.sleep(LOG_LOOK_SECONDS)
+    end
+  end, function() end)
 end
 
 return Service

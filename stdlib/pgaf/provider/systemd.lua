@@ -1,6 +1,9 @@
 -- pg_autoctl in a container, under systemd.
 
 local error = require "pgafrun.error"
+local exec = require "pgaf.incus.exec"
+local json = require "pgafrun.json"
+local log_stream = require "pgaf.provider.log_stream"
 
 local UNIT = "pgautofailover.service"
 local PATH = "/etc/systemd/system/" .. UNIT
@@ -151,12 +154,49 @@ function Service:stop() change(self, "stop", "stopped", STOP_TIMEOUT) end
 
 function Service:restart() change(self, "restart", "running", START_TIMEOUT + STOP_TIMEOUT) end
 
+---It is not started at boot any more; install takes that back. Stops nothing.
+function Service:disable() self.node:run("systemctl --quiet disable " .. UNIT) end
+
+local function journal(lines, output, more)
+  return ("journalctl --unit %s --lines %d --no-pager --output %s%s"):format(UNIT, lines, output, more or "")
+end
+
 ---The last lines that pg_autoctl wrote.
 ---@param lines? integer
 ---@return string
 function Service:logs(lines)
-  local script = ("journalctl --unit %s --lines %d --no-pager --output cat"):format(UNIT, lines or 20)
-  return (self.node:run(script).stdout:gsub("\n$", ""))
+  return (self.node:run(journal(lines or 20, "cat")).stdout:gsub("\n$", ""))
+end
+
+-- The journal gives what is not UTF-8 as a list of bytes.
+local function text_of(message)
+  if type(message) ~= "table" then return tostring(message) end
+  local bytes = {}
+  for i, byte in ipairs(message) do bytes[i] = string.char(byte) end
+  return table.concat(bytes)
+end
+
+---The last lines with when each was written, by the node's own clock.
+---@param lines integer
+---@return { at: number, text: string }[] at: seconds since the epoch
+function Service:entries(lines)
+  local output = self.node:run(journal(lines, "json", " --output-fields=MESSAGE")).stdout
+  local entries = {}
+  for line in output:gmatch "[^\n]+" do
+    local entry = json.decode(line)
+    entries[#entries + 1] = { at = tonumber(entry.__REALTIME_TIMESTAMP) / 1e6, text = text_of(entry.MESSAGE) }
+  end
+  return entries
+end
+
+---The last lines, and then each as it is written.
+---@param lines integer
+---@return pgaf.LogStream
+function Service:follow(lines)
+  local process = exec.start(self.node.provider:client(), self.node.name, {
+    command = { "sh", "-c", "exec " .. journal(lines, "cat", " --follow") },
+  })
+  return log_stream.new(function() return (process:read "1") end, function() process:close() end)
 end
 
 return Service

@@ -1,0 +1,125 @@
+-- What pg_autoctl and PostgreSQL's start say on the nodes, of several nodes in one.
+
+local error = require "pgafrun.error"
+local json = require "pgafrun.json"
+local mask = require "pgafrun.mask"
+local operate = require "pgaf.operate"
+local task = require "pgafrun.task"
+local time = require "pgafrun.time"
+
+local logs = {}
+
+---@class pgaf.operate.LogEntry
+---@field node string
+---@field at number wall clock, seconds since the epoch, by the node's own clock
+---@field text string
+
+---All nodes of the inventory, the monitor first, or those that are named.
+---@param context pgaf.operate.Context
+---@param names string[]
+---@return string[]
+function logs.nodes(context, names)
+  local list = {}
+  for i, name in ipairs(names) do list[i] = operate.entry(context, name).name end
+  if #list > 0 then return list end
+  return { context.inventory.monitor.name, table.unpack(operate.names(context)) }
+end
+
+-- JSON is UTF-8, a log may be anything.
+local function clean(text)
+  text = mask.apply(text)
+  return utf8.len(text) and text or (text:gsub("[\128-\255]", "?"))
+end
+
+---Entries in the order in which they were written; those of one node stay in theirs.
+---@param lists pgaf.operate.LogEntry[][]
+---@return pgaf.operate.LogEntry[]
+function logs.merge(lists)
+  local merged, at = {}, {}
+  for i in ipairs(lists) do at[i] = 1 end
+  while true do
+    local first
+    for i, list in ipairs(lists) do
+      local entry = list[at[i]]
+      if entry and (not first or entry.at < lists[first][at[first]].at) then first = i end
+    end
+    if not first then return merged end
+    merged[#merged + 1] = lists[first][at[first]]
+    at[first] = at[first] + 1
+  end
+end
+
+local function read(context, name, lines)
+  local node = context.provider:node(name)
+  local status = node:status()
+  if status ~= "running" then
+    error.raise { kind = "state", operation = "log of " .. name, message = ("%s is %s"):format(name, status) }
+  end
+  local entries = node:service():entries(lines)
+  for _, entry in ipairs(entries) do entry.node, entry.text = name, clean(entry.text) end
+  return entries
+end
+
+---The last lines of each node.
+---@param context pgaf.operate.Context
+---@param names string[]
+---@param lines integer of each
+---@return pgaf.operate.LogEntry[] entries, table<string, string> problems of nodes that could not be read, by name
+function logs.last(context, names, lines)
+  local lists, problems = {}, {}
+  do
+    local group <close> = task.group { name = "logs" }
+    for i, name in ipairs(names) do
+      lists[i] = {}
+      group:spawn_named("log of " .. name, function()
+        local ok, entries = pcall(read, context, name, lines)
+        task.check()
+        if ok then lists[i] = entries else problems[name] = tostring(entries) end
+      end)
+    end
+    group:wait()
+  end
+  return logs.merge(lists), problems
+end
+
+---Tells each line as it is written, until the task is cancelled or all logs have ended.
+---@param context pgaf.operate.Context
+---@param names string[]
+---@param lines integer of each that were written before
+---@param tell fun(name: string, text: string)
+---@return table<string, string> problems of nodes that could not be followed, by name
+function logs.follow(context, names, lines, tell)
+  local problems = {}
+  local group <close> = task.group { name = "logs" }
+  for _, name in ipairs(names) do
+    group:spawn_named("log of " .. name, function()
+      local ok, problem = pcall(function()
+        local stream <close> = context.provider:node(name):service():follow(lines)
+        for text in stream.next, stream do tell(name, clean(text)) end
+      end)
+      task.check()
+      problems[name] = ok and "its log has ended" or tostring(problem)
+      tell(name, "-- " .. problems[name])
+    end)
+  end
+  group:wait()
+  return problems
+end
+
+---A line for people, or for programs.
+---@param name string
+---@param width integer of the longest name; 0: without names
+---@param text string
+---@return string
+function logs.line(name, width, text)
+  return width == 0 and text or ("%-" .. width .. "s | %s"):format(name, text)
+end
+
+---@param name string
+---@param text string
+---@return string
+function logs.json_line(name, text)
+  return json.encode { node = name, at = time.iso(), text = text }
+end
+
+return logs

@@ -1,0 +1,238 @@
+-- Takes a data node out of the formation for good, or makes one of the inventory a member.
+
+local error = require "pgafrun.error"
+local fs = require "pgafrun.fs"
+local operate = require "pgaf.operate"
+local primary = require "pgaf.operate.primary"
+local program = require "pgafrun.program"
+local settled = require "pgaf.operate.settled"
+local state = require "pgaf.autofailover.state"
+local task = require "pgafrun.task"
+local time = require "pgafrun.time"
+
+local REMOVE_SQL = "select pgautofailover.remove_node($1::bigint, $2::bool) as done"
+-- A node that lives and is told to go does so within a few seconds.
+local LEAVE_SECONDS = 30
+
+local membership = {}
+
+local function quorum_standbys(formation, without)
+  local count = 0
+  for _, node in ipairs(formation.nodes) do
+    if node.name ~= without and node.replication_quorum and not primary.leads(node) then count = count + 1 end
+  end
+  return count
+end
+
+local function refuse_unfit(formation, node, options)
+  local what, name = "drop " .. node.name, node.name
+  if primary.leads(node) then
+    operate.refuse(what, name .. " is the primary", "pgafrun switchover moves its role to another node")
+  end
+  local wanted, left = formation.number_sync_standbys, quorum_standbys(formation, name)
+  if wanted > 0 and left < wanted + 1 then
+    operate.refuse(what,
+      ("number_sync_standbys = %d needs %d standbys that commits wait for, and %d would be left"):format(
+        wanted, wanted + 1, left),
+      "lower formation_settings.number_sync_standbys in the inventory first: pgafrun postgres_ha --tags settings")
+  end
+  if #formation.nodes <= 2 and not options.force then
+    operate.refuse(what, "no standby would be left: nobody could take over", "--force does it all the same")
+  end
+end
+
+local function judge(names)
+  return function(formation)
+    return state.problems(formation, names, settled.resting(formation))
+  end
+end
+
+-- What is left of the formation, without the one that goes.
+local function others(name)
+  return function(formation)
+    local part = settled.part(formation, function(node) return node.name ~= name end)
+    return state.problems(part, nil, settled.resting(part))
+  end
+end
+
+local function wait_gone(context, name)
+  local deadline = time.now() + LEAVE_SECONDS
+  while time.now() < deadline do
+    if not state.node(settled.read(context), name) then return true end
+    task.sleep(0.25)
+  end
+  return false
+end
+
+-- It is asked to go, and stops its PostgreSQL itself. What cannot answer is removed without it, when the others have
+-- their places: a primary's row that is forced out of three nodes would leave them without any.
+local function remove(context, node)
+  local machine = context.provider:node(node.name)
+  local runs = machine:status() == "running"
+  local alive = runs and machine:service():status() == "running"
+  if node.goal ~= "dropped" then settled.ask(context, REMOVE_SQL, { node.nodeid, false }) end
+  local gone = alive and wait_gone(context, node.name)
+  if runs then
+    machine:service():stop()
+    machine:service():disable()
+  end
+  if not gone and state.node(settled.read(context), node.name) then
+    settled.wait(context, "drop " .. node.name, others(node.name))
+    settled.ask(context, REMOVE_SQL, { node.nodeid, true })
+  end
+end
+
+local function in_inventory(context, name)
+  for _, entry in ipairs(context.inventory.nodes) do
+    if entry.name == name then return true end
+  end
+  return false
+end
+
+local function what_to_write(context, name)
+  if not in_inventory(context, name) then return nil end
+  if #context.inventory.nodes <= 2 then
+    return ("the inventory still names %s, and has to name two data nodes: postgres_ha would make it a member again")
+      :format(name)
+  end
+  return ("take { name = %q } out of nodes in the inventory, and run postgres_ha: with it, the next run takes it in")
+    :format(name)
+end
+
+local function delete(context, name)
+  local machine = context.provider:node(name)
+  machine:delete()
+  if machine:status() == "absent" then return end
+  error.raise { kind = "verify", operation = "delete " .. name, message = name .. " is still there" }
+end
+
+---Takes a node out of the monitor, and with `remove` deletes it with its data. Refused for a primary, and where
+---number_sync_standbys could not be met any more.
+---@param context pgaf.operate.Context
+---@param name string
+---@param options { remove?: boolean, force?: boolean } force: also where no standby is left
+---@return pgaf.operate.Result
+function membership.drop(context, name, options)
+  if name == context.inventory.monitor.name then operate.refuse("drop " .. name, name .. " is the monitor") end
+  local formation = settled.read(context)
+  local node = state.node(formation, name)
+  local status = context.provider:node(name):status()
+  if not node and not in_inventory(context, name) and (status == "absent" or status == "foreign") then
+    operate.entry(context, name, true)
+  end
+  if status == "foreign" then operate.refuse("drop " .. name, name .. " belongs to somebody else") end
+  local deletes = options.remove and status ~= "absent"
+  if node then
+    refuse_unfit(formation, node, options)
+    settled.insist(context, "drop " .. name, others(name))
+  end
+  local steps = operate.lines(node and ("take %s out of the monitor"):format(name) or nil,
+    deletes and ("delete %s with its data"):format(name) or nil)
+  if #steps == 0 then
+    return {
+      changed = false, node = name, lines = operate.lines(name .. " is no member", what_to_write(context, name)),
+    }
+  end
+  if context.check then return { node = name, would = steps } end
+  for _, step in ipairs(steps) do context.say((step:gsub("^take", "taking"):gsub("^delete", "deleting"))) end
+  if node then
+    remove(context, node)
+    local left = {}
+    for _, other in ipairs(formation.nodes) do
+      if other.name ~= name then left[#left + 1] = other.name end
+    end
+    settled.wait(context, "drop " .. name, function(now)
+      local problems = judge(left)(now)
+      if state.node(now, name) then problems[#problems + 1] = name .. " is still registered" end
+      return problems
+    end)
+  end
+  if deletes then delete(context, name) end
+  local machine = deletes and ", and is deleted"
+    or status ~= "absent" and "; it is kept with its data, and --remove deletes it" or ""
+  return {
+    changed = true, node = name, removed = deletes or false,
+    lines = operate.lines(name .. " is no member any more" .. machine, what_to_write(context, name)),
+  }
+end
+
+-- ------------------------------------------------------------------------------------------------------------ adding
+
+local function script_path(name)
+  for _, root in ipairs(program.roots) do
+    local path = ("%s/scripts/%s.lua"):format(root, name)
+    if fs.stat(path) then return path end
+  end
+  return error.raise { kind = "missing", operation = "script " .. name, message = "it is not among pgafrun's scripts" }
+end
+
+-- What was said about the inventory is said again; which inventory it is, the program knows.
+local function arguments_of(args)
+  local list = {}
+  for _, option in ipairs { "extra_vars", "vault_password_file", "vault_id" } do
+    for _, value in ipairs(args[option] or {}) do
+      list[#list + 1] = "--" .. option:gsub("_", "-")
+      list[#list + 1] = value
+    end
+  end
+  for _, flag in ipairs { "ask_vault_pass", "check", "diff", "json" } do
+    if args[flag] then list[#list + 1] = "--" .. flag:gsub("_", "-") end
+  end
+  return list
+end
+
+-- postgres_ha in this process, with its own lock.
+local function provision(args)
+  local chunk = assert(loadfile(script_path "postgres_ha", "t"))
+  return chunk(table.unpack(arguments_of(args)))
+end
+
+-- Others that are missing would be made as well, which is not what was asked for.
+local function refuse_other_missing(context, formation, name)
+  for _, other in ipairs(operate.names(context, name)) do
+    if not state.node(formation, other) then
+      operate.refuse("add " .. name, ("the formation lacks %s as well, and a run would make both"):format(other),
+        "pgafrun postgres_ha makes all that are missing")
+    end
+  end
+end
+
+---Makes a node of the inventory a member by running postgres_ha.
+---@param context pgaf.operate.Context without the formation's lock
+---@param name string
+---@param args table of the script: check, diff, json and what says which inventory
+---@return pgaf.operate.Result
+function membership.add(context, name, args)
+  local what = "add " .. name
+  local formation = settled.read(context)
+  local node = state.node(formation, name)
+  if node then
+    return {
+      changed = false, node = name, state = node.goal,
+      lines = { ("%s is a member already: it is %s"):format(name, node.goal) },
+    }
+  end
+  refuse_other_missing(context, formation, name)
+  settled.insist(context, what, function(now)
+    return state.problems(now, operate.names(context, name), settled.resting(now))
+  end, "a node is copied from a primary that is well")
+  local began = time.now()
+  local code = provision(args)
+  if args.check then return { node = name, code = code, would = { ("make %s a member"):format(name) } } end
+  if code ~= operate.DONE then
+    error.raise {
+      kind = "command", operation = what, code = tostring(code), message = "postgres_ha failed: see above",
+      hint = "mend the cause and run the same again: it goes on from where it stopped",
+    }
+  end
+  formation = settled.wait(context, what, function(now)
+    return state.problems(now, operate.names(context), settled.resting(now))
+  end)
+  local now, seconds = state.node(formation, name), time.now() - began
+  return {
+    changed = true, node = name, state = now.goal, seconds = seconds,
+    lines = { ("%s is %s, after %.0f s"):format(name, now.goal, seconds) },
+  }
+end
+
+return membership
