@@ -7,6 +7,7 @@
 #include "async.h"
 #include "modules.h"
 #include "runtime/tty.h"
+#include "tty_raw.h"
 
 static int check_descriptor(lua_State *L) {
   lua_Integer fd = luaL_checkinteger(L, 1);
@@ -66,9 +67,11 @@ static int ltty_wait_resize(lua_State *L) {
 int luaopen_pgafrun_tty(lua_State *L) {
   static const luaL_Reg functions[] = {{"is_terminal", ltty_is_terminal},
                                        {"size", ltty_size},
+                                       {"raw", ltty_raw},
                                        {"read_line", ltty_read_line},
                                        {"wait_resize", ltty_wait_resize},
                                        {NULL, NULL}};
+  tty_raw_register(L);
   luaL_newlib(L, functions);
   return 1;
 }

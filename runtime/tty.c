@@ -14,6 +14,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "tty_mode.h"
+
 enum { LINE_BYTES = 64 * 1024 };
 
 typedef struct line {
@@ -32,11 +34,6 @@ typedef struct line {
   char text[LINE_BYTES];
 } line_t;
 
-/* A process has one terminal, and a signal handler has no other way to find it. */
-static bool reading;                        /* a line is being read */
-static struct termios echoing;              /* what the terminal was like */
-static volatile sig_atomic_t silenced = -1; /* the descriptor of the terminal whose echo is off */
-
 bool tty_size(int fd, int *columns, int *rows) {
   struct winsize size;
   if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0) return false;
@@ -47,42 +44,18 @@ bool tty_size(int fd, int *columns, int *rows) {
 
 /* --- echo ------------------------------------------------------------------------------------------------ */
 
-void tty_restore(void) {
-  int fd = silenced;
-  if (fd < 0) return;
-  sigset_t set, before;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTTOU); /* it would stop us if we are in the background by now */
-  pthread_sigmask(SIG_BLOCK, &set, &before);
-  tcsetattr(fd, TCSANOW, &echoing);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  silenced = -1;
-}
-
-static void write_all(int fd, const char *text, size_t size) {
-  while (size > 0) {
-    ssize_t n = write(fd, text, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return; /* a terminal that takes nothing now is not worth waiting for */
-    text += n;
-    size -= (size_t)n;
-  }
-}
-
 static void show_prompt(const line_t *line) {
   if (!line->prompt) return;
-  write_all(isatty(line->fd) ? line->fd : STDERR_FILENO, line->prompt, strlen(line->prompt));
+  tty_put(isatty(line->fd) ? line->fd : STDERR_FILENO, line->prompt, strlen(line->prompt));
 }
 
 /* Echo off, what was typed before thrown away: it has been seen. */
 static void silence(const line_t *line) {
   struct termios mode;
   if (tcgetattr(line->fd, &mode) != 0) return; /* no terminal */
-  if (silenced < 0) echoing = mode;
   mode.c_lflag &= ~(tcflag_t)ECHO;
   mode.c_lflag |= ECHONL | ICANON | ISIG;
-  silenced = line->fd;
-  tcsetattr(line->fd, TCSAFLUSH, &mode);
+  tty_mode_set(line->fd, &mode, true, NULL);
 }
 
 static void on_continued(uv_signal_t *signal, int signo) {
@@ -105,11 +78,11 @@ static void on_closed(uv_handle_t *handle) { line_let_go(handle->data); }
 static void line_finish(line_t *line) {
   if (line->over) return;
   line->over = true;
-  if (silenced >= 0) {
-    if (!line->whole) write_all(line->fd, "\n", 1); /* or the next output stands behind the prompt */
+  if (tty_mode_is_changed()) {
+    if (!line->whole) tty_put(line->fd, "\n", 1); /* or the next output stands behind the prompt */
     tty_restore();
   }
-  reading = false;
+  tty_unclaim();
   if (line->poll.data) uv_close((uv_handle_t *)&line->poll, on_closed);
   if (line->continued.data) uv_close((uv_handle_t *)&line->continued, on_closed);
   line_let_go(line); /* the hold of who began */
@@ -158,9 +131,8 @@ static const op_class_t line_class = {"tty.read_line", line_cancel, line_destroy
 
 /* The device, or the terminal that controls us, or standard input: then its flags are to be put back. */
 static int line_open(line_t *line, const char *device) {
-  const char *path = device ? device : "/dev/tty";
   line->flags = -1;
-  line->fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+  line->fd = tty_open(device);
   if (line->fd < 0 && !device) {
     line->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
     if (line->fd >= 0) line->flags = fcntl(line->fd, F_GETFL);
@@ -203,14 +175,15 @@ op_t *tty_read_line(uv_loop_t *loop, const tty_prompt_t *prompt) {
     return NULL;
   }
   op_submit(&line->op);
-  int e = reading ? UV_EBUSY : line_open(line, prompt->device);
+  bool mine = tty_claim();
+  int e = mine ? line_open(line, prompt->device) : UV_EBUSY;
   if (e) {
     failure_set_uv(&line->op.failure, "system", e, "%s",
-                   reading ? "another task reads a line of the terminal already" : "opening the terminal");
+                   mine ? "opening the terminal" : "another task has the terminal already");
+    if (mine) tty_unclaim();
     op_complete(&line->op);
     return &line->op;
   }
-  reading = true;
   line->handles = 1;
   line_begin(line, loop);
   return &line->op;

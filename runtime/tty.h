@@ -33,7 +33,8 @@ const char *tty_line(const op_t *op, size_t *size);
 /* Succeeds when the terminal's size has changed, which is found out from SIGWINCH. NULL: no memory. */
 op_t *tty_resized(uv_loop_t *loop);
 
-/* Async-signal-safe: turns the echo on again, if it is off. For who ends the process without ending its operations. */
+/* Async-signal-safe: puts back the mode of the terminal (tty_mode.h), if it was changed. For who ends the process
+ * without ending its operations. */
 void tty_restore(void);
 
 #endif
