@@ -2,9 +2,13 @@
 
 local drills = require "pgaf.drill"
 local finish = require "pgaf.drill.finish"
+local journal = require "pgaf.drill.journal"
 local phases = require "pgaf.drill.phases"
 local providers = require "pgaf.provider"
+local record = require "pgaf.drill.record"
+local results = require "pgaf.drill.result"
 local task = require "pgafrun.task"
+local versions = require "pgaf.drill.versions"
 
 local conduct = {}
 
@@ -28,8 +32,8 @@ function conduct.declare(parser)
   parser:option("--budget", "Seconds that one phase may take, several times: " .. table.concat(phases.KEYS, ", ") ..
     "."):count "*":convert(phases.budget):argname "PHASE=SECONDS"
   parser:flag("--switch-back", "At the end, give the primary's role back to the node that had it.")
-  parser:option("--report", "Write a page for a browser, complete in itself."):argname "FILE.html"
-  parser:option("--json", "Write the result to this file."):argname "FILE"
+  finish.declare(parser)
+  parser:flag("--fail-on-regression", "A drill that is slower than its history (see drill_history) has failed.")
   parser:flag("--force", "Run although the budget cannot be met with the monitor's settings.")
   parser:option("--writers", "Clients that write."):default("1"):convert(finish.count):argname "N"
   parser:option("--interval", "Milliseconds between two writes of a client."):default("10")
@@ -50,17 +54,21 @@ end
 ---@param report fun(result: table)
 ---@return pgaf.Verdict
 function conduct.drill(fault, args, inventory, say, report)
+  report(results.blank(inventory, fault, args.rto))
   finish.confirm_production(inventory, args.i_know_this_is)
+  record.check_room(journal.folder(inventory))
   local background <close> = task.group { name = "provider" }
   local provider = providers.open(inventory, background)
   local drill <close> = drills.open(provider, inventory, {
     fault = fault, budget = args.rto, force = args.force, writers = args.writers, interval = args.interval / 1000,
+    steady = args.steady, fail_on_regression = args.fail_on_regression,
     repair_timeout = args.repair_timeout, phase_budgets = phases.budgets(args.budget), say = say,
   })
   report(drill.result)
 
   drill:read_baseline()
   drill:check_budget()
+  drill.result.versions = versions.read(drill)
 
   -- From here on things are broken on purpose; whatever happens in this function, they are put back.
   drill:attempt(function()

@@ -9,11 +9,16 @@ local log = require "pgafrun.log"
 local program = require "pgafrun.program"
 local task = require "pgafrun.task"
 local tty = require "pgafrun.tty"
+local time = require "pgafrun.time"
+local cases = require "pgaf.drill.cases"
 local judge = require "pgaf.drill.judge"
+local junit = require "pgaf.junit"
+local notify = require "pgaf.drill.notify"
 local page = require "pgaf.drill.page"
+local prompt = require "pgaf.prompt"
 local reporter = require "pgaf.drill.report"
 
-local STDOUT = 1
+local STDIN, STDOUT = 0, 1
 
 local finish = {}
 
@@ -43,6 +48,40 @@ function finish.confirm_production(inventory, named, purpose)
   }
 end
 
+--- On a terminal the name may be typed when it is asked for.
+---@param args table as conduct.declare declares them
+---@param inventory table
+function finish.ask_production(args, inventory)
+  if inventory.environment ~= "production" or args.i_know_this_is or not tty.is_terminal(STDIN) then return end
+  local typed = prompt.read_line {
+    prompt = ("Formation %s is marked production, and something in it is about to be broken on purpose.\n" ..
+      "To go on, type its name: "):format(inventory.formation),
+  }
+  args.i_know_this_is = typed and typed:match "^%s*(.-)%s*$"
+end
+
+--- Declares where the outcome goes; the same for a drill and a campaign.
+---@param parser table argparse's
+function finish.declare(parser)
+  parser:option("--report", "Write a page for a browser, complete in itself."):argname "FILE.html"
+  parser:option("--json", "Write the result to this file."):argname "FILE"
+  parser:option("--junit", "Write the outcome as CI systems read it, a test case for each drill."):argname "FILE"
+  parser:option("--notify", "Post the outcome as JSON to this URL, or to the one in @FILE. May be repeated.")
+    :argname "URL":count "*"
+  parser:option("--notify-exec", "Run this command with the result as JSON on its standard input, and the outcome " ..
+    "in PGAFRUN_OUTCOME, PGAFRUN_CODE and others. May be repeated."):argname "COMMAND":count "*"
+end
+
+--- What is wrong with those is found before anything is touched. Raises kind "usage".
+---@param args table
+---@return pgaf.Notices
+function finish.check_outputs(args)
+  for _, name in ipairs { "report", "json", "junit" } do
+    if args[name] then junit.check(args[name], "--" .. name) end
+  end
+  return notify.parse(args)
+end
+
 --- Progress: one line on standard output; nothing with -q, and a log message with --log-format json.
 ---@param text string
 function finish.say(text)
@@ -57,16 +96,33 @@ local function show(result)
   io.stdout:flush()
 end
 
--- Nothing that goes wrong here changes the verdict.
-local function write_result(path, make, result)
-  local ok, problem = pcall(function() fs.write(path, make(result)) end)
+--- Nothing that goes wrong here changes the verdict.
+---@param path? string nil: nothing is written
+---@param write fun(path: string, ...)
+---@param ... any
+function finish.write(path, write, ...)
+  if not path then return end
+  local ok, problem = pcall(write, path, ...)
   if not ok then log.error("the result could not be written", { file = path, problem = tostring(problem) }) end
 end
 
-local function as_json(result) return json.encode(result, { indent = 2 }) .. "\n" end
+local function write_page(path, result) fs.write(path, page.render(result)) end
+
+--- As JSON that people can read as well.
+---@param path string
+---@param result table
+function finish.write_json(path, result) fs.write(path, json.encode(result, { indent = 2 }) .. "\n") end
+
+local function write_case(path, result, seconds)
+  cases.write(path, "drill of " .. result.formation, { {
+    name = result.fault or "drill", timestamp = result.started:match "^[^.Z]*",
+    cases = { cases.of(result, result.title or result.fault or "drill", seconds) },
+  } }, seconds)
+end
 
 local function refuse(problem, result)
-  result.verdict = judge.refusal(problem)
+  result.verdict, result.ended = judge.refusal(problem), time.iso()
+  result.refusal = error.is(problem) and problem.kind or nil
   log.error(tostring(problem))
   return result
 end
@@ -87,7 +143,10 @@ end
 ---@param inventory table
 ---@return table result
 function finish.carry_out(runbook, args, inventory)
-  local result = {}
+  local result = {
+    formation = inventory.formation, environment = inventory.environment, provider = inventory.provider.kind,
+    budget = args.rto, started = time.iso(), version = program.version,
+  }
   local ok, problem = pcall(runbook, args, inventory, finish.say, function(started) result = started end)
   -- Interrupted before there was anything to put back.
   if not ok and not result.interrupted then
@@ -100,14 +159,28 @@ end
 
 --- Tells what a drill found, on the terminal and in the files that were asked for.
 ---@param result table
----@param files { json?: string, report?: string }
-function finish.tell(result, files)
+---@param files { json?: string, report?: string, junit?: string }
+---@param seconds number that it took
+function finish.tell(result, files, seconds)
   -- The task is cancelled after Ctrl-C: what is left to write is written out of its reach.
   task.shield(30, function()
     if result.run then show(result) end
-    if files.json then write_result(files.json, as_json, result) end
-    if files.report then write_result(files.report, page.render, result) end
+    finish.write(files.json, finish.write_json, result)
+    finish.write(files.report, write_page, result)
+    finish.write(files.junit, write_case, result, seconds)
   end)
+end
+
+--- What a script ends with: a verdict's code; after a signal, that of the signal, by raising kind "cancelled".
+---@param name string the script's
+---@param code integer
+---@return integer exit_code
+function finish.exit_code(name, code)
+  local free, why = pcall(task.check)
+  if code == judge.INTERRUPTED and not free and error.is(why, "cancelled") then
+    error.raise { kind = "cancelled", operation = name, message = "interrupted; the formation is whole" }
+  end
+  return code
 end
 
 --- Runs a drill's runbook: parses the arguments, calls it, reports, and returns the exit code.
@@ -119,14 +192,13 @@ end
 function finish.run(spec, declare, runbook, ...)
   local args, inventory = finish.parse(spec, declare, ...)
   if not args then return judge.USAGE end
+  local notices = finish.check_outputs(args)
+  finish.ask_production(args, inventory)
+  local began = time.now()
   local result = finish.carry_out(runbook, args, inventory)
-  finish.tell(result, args)
-  -- Of kind "cancelled", so that the exit code is that of the signal it was.
-  local free, why = pcall(task.check)
-  if result.verdict.code == judge.INTERRUPTED and not free and error.is(why, "cancelled") then
-    error.raise { kind = "cancelled", operation = spec.name, message = "interrupted; the formation is whole" }
-  end
-  return result.verdict.code
+  finish.tell(result, args, time.now() - began)
+  notify.send(notices, result, notify.outcome(result))
+  return finish.exit_code(spec.name, result.verdict.code)
 end
 
 return finish

@@ -6,9 +6,6 @@
 
 local throw = error
 local error = require "pgafrun.error"
-local fs = require "pgafrun.fs"
-local json = require "pgafrun.json"
-local program = require "pgafrun.program"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 local audit = require "pgaf.drill.audit"
@@ -21,6 +18,8 @@ local personas = require "pgaf.drill.personas"
 local phases = require "pgaf.drill.phases"
 local prediction = require "pgaf.drill.prediction"
 local put_back = require "pgaf.drill.put_back"
+local record = require "pgaf.drill.record"
+local results = require "pgaf.drill.result"
 local sentinel = require "pgaf.drill.sentinel"
 local series = require "pgaf.drill.series"
 local state = require "pgaf.autofailover.state"
@@ -47,6 +46,8 @@ local PROMOTE_SQL = "select pgautofailover.perform_promotion($1, $2)"
 ---@field writers integer
 ---@field interval number seconds between two writes of a client
 ---@field repair_timeout number seconds for putting everything back
+---@field steady? number seconds of undisturbed writing before the fault
+---@field fail_on_regression? boolean a gap that is slower than its history fails the drill
 ---@field phase_budgets? table<string, number> seconds, by the keys of pgaf.drill.phases
 ---@field say fun(text: string) progress, one line
 
@@ -79,12 +80,8 @@ end
 function drill.open(provider, inventory, options)
   fault.check(options.fault, provider, inventory)
   local self = setmetatable({ provider = provider, inventory = inventory, options = options }, Drill)
-  self.result = {
-    formation = inventory.formation, provider = provider.kind, budget = options.budget, started = time.iso(),
-    version = program.version, roles = {}, fault = options.fault.name, title = options.fault.title,
-    hypothesis = options.fault.hypothesis, promotion = options.fault.promotion,
-    broken = json.as_array(), may_stop = options.fault.writes == "stop",
-  }
+  self.result = results.blank(inventory, options.fault, options.budget)
+  self.result.options, self.result.fail_on_regression = results.options(options), options.fail_on_regression
   provider:check()
   self.lock = provider:lock("drill " .. options.fault.name)
   self.reach = connect.open(provider, inventory)
@@ -104,6 +101,7 @@ function Drill:read_baseline()
   self.result.roles.before = { primary = self.baseline.primary, standbys = self.baseline.standbys }
   self.result.timers = self.baseline.timers
   self.result.synchronous_commit = self.baseline.synchronous_commit
+  self.result.settings = results.settings(self.baseline)
 end
 
 --- Computes what a fail-over can take with the settings of now; raises kind "impossible-budget", with the arithmetic,
@@ -445,11 +443,14 @@ local function measure(self)
   local r, marks, book = self.result, self.timeline.marks, self.workload.ledger
   r.writes = book:tally()
   r.writes.connection_attempts_failed = self.workload.attempts
+  local budgets = self.options.phase_budgets or {}
+  r.promoted = marks.assigned ~= nil
   r.phases = phases.split(marks, {
     timers = self.baseline.timers, wal_retrieve_retry_interval = self.baseline.wal_retrieve_retry_interval,
     connect_timeout = connect.CONNECT_TIMEOUT, prediction = self.prediction, budgets = budgets,
     no_failover = self.options.fault.promotion ~= "must" and not r.promoted,
   })
+  r.budgets_not_seen = phases.not_seen(budgets, r.phases)
   local sent = marks.fault_sent and marks.fault_sent.at
   if not sent then return end
   local before = book:latencies(self.steady_from, sent)
@@ -467,13 +468,10 @@ local function measure(self)
   if r.gap and self.options.fault.promotion == "must" then
     for _, writer in ipairs(self.workload.writers) do
       local silence = book:longest_silence(writer, r.gap.to, math.huge)
-  local budgets = self.options.phase_budgets or {}
-  r.promoted = marks.assigned ~= nil
       if silence and (not r.later_silence or silence.seconds > r.later_silence.seconds) then
         r.later_silence = silence
       end
     end
-  r.budgets_not_seen = phases.not_seen(budgets, r.phases)
   end
 end
 
@@ -488,11 +486,9 @@ function Drill:judge()
     self.result.lanes = series.lanes(self.timeline, self.steady_from, time.now(), zero)
   end
   self.result.ended = time.iso()
+  self.result.history = results.look_back(self.result, self.inventory)
   self.result.verdict = judge.drill(self.result)
-  if self.journal then
-    local text = json.encode(self.result, { indent = 2 }) .. "\n"
-    task.shield(JOURNAL_SECONDS, pcall, fs.write, self.journal.folder .. "/result.json", text)
-  end
+  if self.journal then record.keep(self) end
   return self.result.verdict
 end
 
