@@ -3,13 +3,12 @@
 local connect = require "pgaf.connect"
 local error = require "pgafrun.error"
 local finish = require "pgaf.drill.finish"
-local journals = require "pgaf.drill.journal"
 local json = require "pgafrun.json"
 local judge = require "pgaf.drill.judge"
 local log = require "pgafrun.log"
 local providers = require "pgaf.provider"
-local state = require "pgaf.autofailover.state"
 local task = require "pgafrun.task"
+local view = require "pgaf.autofailover.view"
 
 local SPEC = {
   name = "state",
@@ -26,49 +25,6 @@ local function declare(parser)
   parser:flag("--json", "One JSON object.")
 end
 
-local HEALTH = { [-1] = "unknown", [0] = "bad", [1] = "good" }
-
-local function gather(provider, reach, inventory)
-  local connection <close> = reach:monitor("state")
-  local formation = state.read(connection, inventory.formation_id)
-  local names = {}
-  for i, entry in ipairs(inventory.nodes) do names[i] = entry.name end
-  local nodes = json.as_array()
-  for i, node in ipairs(formation.nodes) do
-    nodes[i] = {
-      id = node.nodeid, name = node.name, host = node.host, port = node.port, reported = node.reported,
-      goal = node.goal, health = HEALTH[node.health], report_age = node.report_age, timeline = node.timeline,
-      lsn = node.lsn, candidate_priority = node.candidate_priority, replication_quorum = node.replication_quorum,
-      provider = provider:node(node.name):status(),
-    }
-  end
-  local problems = json.as_array(state.problems(formation, names))
-  for _, journal in ipairs(journals.open_runs(inventory)) do
-    problems[#problems + 1] = "a drill was not put back (scripts/restore.lua does it): " .. journal:describe()
-  end
-  return {
-    formation = inventory.formation, id = inventory.formation_id, database = formation.dbname,
-    number_sync_standbys = formation.number_sync_standbys, whole = #problems == 0, problems = problems,
-    nodes = nodes, timers = state.timers(connection), uri = reach:uri(),
-  }
-end
-
-local ROW = "%-16s %-22s %-16s %-16s %-8s %8s %4s %-12s %-8s"
-
-local function show(found)
-  local function print_row(...) print((ROW:format(...):gsub("%s+$", ""))) end
-  print_row("NODE", "HOST:PORT", "REPORTED", "GOAL", "HEALTH", "REPORT", "TLI", "LSN", "NODE IS")
-  for _, node in ipairs(found.nodes) do
-    print_row(node.name, ("%s:%d"):format(node.host, node.port), node.reported, node.goal, node.health or "unknown",
-      node.report_age and ("%.1f s"):format(node.report_age) or "never", node.timeline or "-", node.lsn or "-",
-      node.provider)
-  end
-  print()
-  print(found.whole and "the formation is whole" or "the formation is not whole:")
-  for _, problem in ipairs(found.problems) do print("  " .. problem) end
-  print(found.uri)
-end
-
 local args, inventory = finish.parse(SPEC, declare, ...)
 if not args then return judge.USAGE end
 
@@ -76,7 +32,7 @@ local ok, found = pcall(function()
   local provider <close> = providers.open(inventory)
   provider:check()
   local reach <close> = connect.open(provider, inventory)
-  return gather(provider, reach, inventory)
+  return view.gather(provider, reach, inventory)
 end)
 if not ok then
   task.check()
@@ -84,5 +40,5 @@ if not ok then
   log.error(tostring(found))
   return judge.MISSING
 end
-if args.json then print(json.encode(found, { indent = 2 })) else show(found) end
+print(args.json and json.encode(found, { indent = 2 }) or table.concat(view.lines(found), "\n"))
 return found.whole and judge.PASSED or judge.UNHEALTHY
