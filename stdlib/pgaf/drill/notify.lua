@@ -80,6 +80,7 @@ end
 ---@field gap_seconds? number
 ---@field budget_seconds? number
 ---@field lost? integer
+---@field runs? integer of a campaign
 ---@field started? string
 ---@field ended? string
 
