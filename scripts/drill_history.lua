@@ -14,7 +14,7 @@ local rows = require "pgaf.drill.table"
 local args, inventory = cli.parse({
   name = "drill_history",
   description = "Tell what earlier drills of this formation, in this environment, found.",
-  epilog = "Times are the seconds that clients could not write. Exit code: 0, also when there are none; 64 wrong usage.",
+  epilog = "Times are the seconds that clients could not write. Exit code: 0, also when there are none; 64 usage.",
 }, function(parser)
   parser:argument("faults", "Only these."):args "*"
   parser:flag("--runs", "Each run as well.")

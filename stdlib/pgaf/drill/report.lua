@@ -41,6 +41,13 @@ local function budget_text(phase, paint)
   return paint(phase.over and "fail" or "dim", (" of %g s"):format(phase.budget))
 end
 
+local function history_lines(r, lines)
+  local h = r.history
+  if not h or h.n == 0 then return end
+  lines[#lines + 1] = ("earlier runs      %d, median %.2f s, longest %.2f s%s"):format(h.n, h.median, h.max,
+    h.limit and (", slower is above %.2f s"):format(h.limit) or "")
+end
+
 local function phase_lines(r, paint, lines)
   if not r.phases or #r.phases == 0 or r.promotion and r.promotion ~= "must" and not r.promoted then return end
   lines[#lines + 1] = ""
@@ -124,6 +131,7 @@ function report.lines(result, options)
   local lines, paint = {}, painter(options.colour)
   verdict_lines(result, paint, lines)
   speed_lines(result, lines)
+  history_lines(result, lines)
   local before = #lines
   phase_lines(result, paint, lines)
   recovery_lines(result, paint, lines)

@@ -190,6 +190,19 @@
       table([">s", "told by", "node", "what"], rows)));
   }
 
+  function earlierRuns() {
+    const h = r.history;
+    if (!h || !list(h.runs).length) return;
+    const now = { run: r.run, at: r.started, gap: r.gap.seconds, verdict: r.verdict.name };
+    const runs = [...h.runs, now], longest = Math.max(...runs.map((one) => one.gap), 0.001);
+    const rows = runs.map((one) => [one === now ? "this run" : one.at.slice(0, 16).replace("T", " "), seconds(one.gap),
+      el("div", { class: one === now && h.slower ? "bar outage" : "bar", style: { width: (100 * one.gap) / longest + "%" } }), one.verdict]);
+    const limit = h.limit === undefined ? "; too few to tell whether this one is slower" : ", limit " + seconds(h.limit);
+    section("Earlier runs of this drill", el("p", { class: "soft" },
+      h.n + " runs: median " + seconds(h.median) + ", 95 % within " + seconds(h.p95) + ", longest " + seconds(h.max) + limit),
+    table(["begun (UTC)", ">without writes", "", "verdict"], rows));
+  }
+
   verdict();
   lanes();
   writes();
@@ -197,6 +210,7 @@
   ledger();
   personas();
   settings();
+  earlierRuns();
   history();
   document.documentElement.dataset.drawn = String(charts.length);
   addEventListener("resize", () => charts.forEach(([u, holder]) => u.setSize({ width: holder.clientWidth, height: 220 })));
