@@ -17,6 +17,7 @@ import time
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 counts = {}
+kept = []
 lock = threading.Lock()
 
 
@@ -124,6 +125,20 @@ def counted(peer, request):
 def drop(peer, request):
     count(request.path)
     raise EOFError
+
+
+def third_time(peer, request):
+    """Busy twice; then it keeps what it is sent, which /kept tells."""
+    if count(request.path) < 3:
+        return answer(peer, "503 Busy", b"")
+    with lock:
+        kept[:] = [request.headers.get("idempotency-key", ""), request.body.decode()]
+    answer(peer, "204 Kept", b"")
+
+
+def tell_kept(peer, request):
+    with lock:
+        answer(peer, "200 OK", "\n".join(kept).encode())
 
 
 def how_often(peer, request):
@@ -234,7 +249,8 @@ def ws_refuse(peer, request):
 
 ROUTES = {
     "/echo": echo, "/redirect": redirect, "/slowly": slowly, "/stall": stall, "/half": half, "/garbage": garbage,
-    "/large": large, "/drop": drop, "/how-often": how_often, "/ws/echo": ws_echo, "/ws/exec": ws_exec,
+    "/large": large, "/drop": drop, "/how-often": how_often, "/third-time": third_time,
+    "/kept": tell_kept, "/ws/echo": ws_echo, "/ws/exec": ws_exec,
     "/ws/pong": ws_pong, "/ws/close": ws_close, "/ws/reset": ws_reset, "/ws/masked": ws_masked,
     "/ws/silent": ws_silent, "/ws/flood": ws_flood, "/ws/refuse": ws_refuse, "/ws/stall": stall,
 }
