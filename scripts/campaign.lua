@@ -15,7 +15,6 @@ local judge = require "pgaf.drill.judge"
 local log = require "pgafrun.log"
 local notify = require "pgaf.drill.notify"
 local providers = require "pgaf.provider"
-local record = require "pgaf.drill.record"
 local rows = require "pgaf.drill.table"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
@@ -62,7 +61,13 @@ end
 
 local campaign = open_campaign()
 local kept = files.new(args.folder, inventory)
-if args.folder then record.check_room(args.folder, #campaign.turns) end
+do
+  local ok, problem = pcall(kept.check_room, kept, #campaign.turns)
+  if not ok then
+    log.error(tostring(problem))
+    return judge.MISSING
+  end
+end
 
 -- Returns why the campaign cannot go on; nil when it can.
 local function perform(turn, number)

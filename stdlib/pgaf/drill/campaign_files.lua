@@ -27,6 +27,12 @@ function files.new(folder, inventory)
   return setmetatable({ folder = folder, inventory = inventory, counted = {} }, Files)
 end
 
+---Raises kind "file" when as many drills would not fit into the folder.
+---@param runs integer
+function Files:check_room(runs)
+  if self.folder then record.check_room(self.folder, runs) end
+end
+
 local function next_name(self, fault)
   repeat
     self.counted[fault] = (self.counted[fault] or 0) + 1
