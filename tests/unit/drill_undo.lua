@@ -11,7 +11,20 @@ function T.test_an_unknown_one_is_refused_with_what_was_meant()
   lu.assertFalse(ok)
   lu.assertTrue(error.is(problem, "usage"))
   lu.assertStrContains(problem.message, 'there is no undo "strat", did you mean "start"?')
-  lu.assertStrContains(problem.hint, "continue, heal, remove_file, service, start, thaw")
+  lu.assertStrContains(problem.hint, "continue, heal, power_off, remove_file, remove_snapshot")
+end
+
+function T.test_snapshots_go_last_and_only_from_a_node_that_is_ours()
+  lu.assertTrue(undo.is_last "remove_snapshot")
+  lu.assertFalse(undo.is_last "restore_snapshot")
+  for status, removed in pairs { running = { "s" }, stopped = { "s" }, absent = {}, foreign = {} } do
+    local ran = {}
+    local node = {
+      name = "n1", status = function() return status end, remove_snapshot = function(_, name) ran[#ran + 1] = name end,
+    }
+    undo.perform({ node = "n1", undo = "remove_snapshot", with = { name = "s" } }, node)
+    lu.assertEquals(ran, removed)
+  end
 end
 
 -- What is not a way back, though the module has it, is none.

@@ -118,6 +118,15 @@ end
 ---@field on_undone? fun()
 ---@field on_read? fun(formation: pgaf.FormationState)
 
+-- Of what the journal has as broken, what is undone before the formation is whole, or what after that.
+local function chosen(journal, last)
+  local list = {}
+  for _, breakage in ipairs(journal.broken) do
+    if undo.is_last(breakage.undo) == last then list[#list + 1] = breakage end
+  end
+  return list
+end
+
 --- Undoes all that the journal has as broken, waits until the formation is whole, and notes it.
 ---@param context pgaf.DrillContext
 ---@param journal pgaf.Journal
@@ -125,7 +134,7 @@ end
 ---@return pgaf.FormationState formation, number since
 function put_back.repair(context, journal, options)
   local began = time.now()
-  local broken = table.move(journal.broken, 1, #journal.broken, 1, {})
+  local broken = chosen(journal, false)
   local names = undo_all(context, broken, options)
   if options.on_undone then options.on_undone() end
   local formation, since = put_back.wait_whole(context, names, {
@@ -151,6 +160,10 @@ local function run(context, journal, options, last)
   })
   if options.before_drop then options.before_drop() end
   put_back.drop_table(context, journal)
+  for _, breakage in ipairs(chosen(journal, true)) do
+    insist(context, breakage, last, options.on_trouble)
+    journal:undone(breakage)
+  end
   journal:close(options.outcome)
   return formation
 end

@@ -67,7 +67,32 @@ function actions.remove_file(node, with)
   actions.start(node)
 end
 
+--- Before nodes are put back to their snapshots: all stop before the first of them is.
+---@param node pgaf.Node
+function actions.power_off(node) node:stop { force = true } end
+
+--- Of a node that was stopped for it.
+---@param node pgaf.Node
+---@param with { name: string }
+function actions.restore_snapshot(node, with) node:restore_snapshot(with.name) end
+
+--- The snapshot of before the drill goes.
+---@param node pgaf.Node
+---@param with { name: string }
+function actions.remove_snapshot(node, with)
+  local status = node:status()
+  if status ~= "absent" and status ~= "foreign" then node:remove_snapshot(with.name) end
+end
+
+-- What is of use until the formation is whole.
+local LAST = { remove_snapshot = true }
+
 local undo = { start = actions.start }
+
+--- Is it to be done only when all else is done and the formation whole?
+---@param name string
+---@return boolean
+function undo.is_last(name) return LAST[name] or false end
 
 --- Raises when there is no undo of that name.
 ---@param name string
