@@ -7,6 +7,7 @@ local phases = require "pgaf.drill.phases"
 local providers = require "pgaf.provider"
 local record = require "pgaf.drill.record"
 local results = require "pgaf.drill.result"
+local snapshots = require "pgaf.drill.snapshots"
 local task = require "pgafrun.task"
 local versions = require "pgaf.drill.versions"
 
@@ -34,6 +35,9 @@ function conduct.declare(parser)
   parser:flag("--switch-back", "At the end, give the primary's role back to the node that had it.")
   finish.declare(parser)
   parser:flag("--fail-on-regression", "A drill that is slower than its history (see drill_history) has failed.")
+  parser:flag("--snapshot", "Take a snapshot of each node first, where the storage does it without freezing them. " ..
+    "They go when all is whole again.")
+  parser:flag("--reset", "At the end go back to them: what anybody wrote since is gone.")
   parser:flag("--force", "Run although the budget cannot be met with the monitor's settings.")
   parser:option("--writers", "Clients that write."):default("1"):convert(finish.count):argname "N"
   parser:option("--interval", "Milliseconds between two writes of a client."):default("10")
@@ -54,8 +58,10 @@ end
 ---@param report fun(result: table)
 ---@return pgaf.Verdict
 function conduct.drill(fault, args, inventory, say, report)
+  local snapshot = args.snapshot or args.reset
   report(results.blank(inventory, fault, args.rto))
   finish.confirm_production(inventory, args.i_know_this_is)
+  if args.reset then snapshots.check_reset(inventory) end
   record.check_room(journal.folder(inventory))
   local background <close> = task.group { name = "provider" }
   local provider = providers.open(inventory, background)
@@ -68,15 +74,18 @@ function conduct.drill(fault, args, inventory, say, report)
 
   drill:read_baseline()
   drill:check_budget()
+  if snapshot then snapshots.check(drill) end
   drill.result.versions = versions.read(drill)
 
   -- From here on things are broken on purpose; whatever happens in this function, they are put back.
   drill:attempt(function()
+    if snapshot then snapshots.take(drill) end
     drill:start_observing(args.steady)
     drill:run_fault()
     drill:bring_back()
     drill:look_writes_up()
     if args.switch_back then drill:switch_back() end
+    if args.reset then snapshots.reset(drill) end
     drill:put_back()
   end)
 

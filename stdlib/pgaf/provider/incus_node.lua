@@ -11,6 +11,7 @@ local layout = require "pgaf.provider.incus_layout"
 local partition = require "pgaf.provider.partition"
 local session = require "pgaf.incus.session"
 local shell = require "pgaf.shell"
+local snapshot = require "pgaf.provider.incus_snapshot"
 local SystemdService = require "pgaf.provider.systemd"
 local time = require "pgafrun.time"
 
@@ -156,6 +157,34 @@ function Node:heal()
   own_status(self, "heal")
   return partition.heal(self)
 end
+
+---Why it cannot have a snapshot without being frozen for it; nil when it can. Touches nothing.
+---@return string? reason
+function Node:cannot_snapshot() return snapshot.refusal(self) end
+
+---@param name string
+---@return boolean changed
+function Node:snapshot(name)
+  own_status(self, "snapshot")
+  return self:instance():snapshot(name)
+end
+
+---Back to a snapshot: disk, config and devices. It has to be stopped.
+---@param name string
+function Node:restore_snapshot(name)
+  own_status(self, "restore a snapshot of")
+  snapshot.restore(self, name)
+end
+
+---@param name string
+---@return boolean changed
+function Node:remove_snapshot(name)
+  own_status(self, "remove a snapshot of")
+  return self:instance():delete_snapshot(name)
+end
+
+---It may be another from now on.
+function Node:forget_address() self.the_address = nil end
 
 ---@return string IPv4 address on the declared interface
 function Node:address()
