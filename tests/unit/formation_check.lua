@@ -4,6 +4,7 @@ local cluster = require "pgaf.autofailover.cluster"
 local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
 local inventory = require "pgaf.inventory"
+local json = require "pgafrun.json"
 local member = require "pgaf.autofailover.member"
 local passwords = require "pgaf.autofailover.passwords"
 local pki = require "pgaf.autofailover.pki"
@@ -154,7 +155,8 @@ local function primary()
         roles = {
           pgautofailover_monitor = role("pgautofailover_monitor", "pgautofailover_monitor"),
           pgautofailover_replicator = role("pgautofailover_replicator", "replication-pw", { replication = true }),
-          app = role("app", "changeme-DEV-ONLY"), pgaf_probe = role("pgaf_probe", "probe-pw"),
+          app = role("app", "changeme-DEV-ONLY"),
+          pgaf_probe = role("pgaf_probe", "probe-pw", { member_of = { "pg_read_all_stats" } }),
         },
         database = { owner = "app", connect = { "app", "pgaf_probe", "pgautofailover_replicator" } },
       },
@@ -181,6 +183,11 @@ function T.test_roles_before_and_after_and_never_a_password()
       what = "database appdb: connect", before = "everybody, app",
       after = "app, pgaf_probe, pgautofailover_replicator",
     },
+  })
+  facts = primary()
+  facts.sql.roles.roles.pgaf_probe.member_of = json.null
+  lu.assertEquals(resource:changes(target, facts), {
+    { what = "role pgaf_probe: member of", before = "none", after = "pg_read_all_stats" },
   })
   facts.sql.roles.standby = true
   lu.assertNil(resource:probe(target, facts))

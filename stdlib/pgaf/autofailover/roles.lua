@@ -16,6 +16,8 @@ local time = require "pgafrun.time"
 local roles = {}
 
 local PROBE = "pgaf_probe"
+-- Without it a primary tells nobody how its standbys stand to it.
+local STATISTICS = "pg_read_all_stats"
 -- Fixed in pg_auto_failover's monitor; the role may log in from the monitor's address and own nothing.
 local HEALTH_CHECK_PASSWORD = "pgautofailover_monitor"
 local REWIND_FUNCTIONS = "pg_catalog.pg_ls_dir(text,boolean,boolean), pg_catalog.pg_stat_file(text,boolean), " ..
@@ -28,6 +30,7 @@ local ident, literal = pg.quote_ident, pg.quote_literal
 ---@class pgaf.RoleSpec
 ---@field name string
 ---@field attributes string
+---@field member_of? string
 ---@field password fun(): string
 
 ---@param formation pgaf.Formation
@@ -50,7 +53,8 @@ local function node_roles(formation)
       end,
     },
     {
-      name = PROBE, attributes = "login", password = function() return secret.reveal(formation:password "probe") end,
+      name = PROBE, attributes = "login", member_of = STATISTICS,
+      password = function() return secret.reveal(formation:password "probe") end,
     },
   }
 end
@@ -65,8 +69,9 @@ local function monitor_roles(formation)
 end
 
 local function create_role(spec)
-  return ("create role %s %s password %s"):format(
-    ident(spec.name), spec.attributes, literal(pg.scram_verifier(spec.password(), spec.name)))
+  return ("create role %s %s password %s%s"):format(
+    ident(spec.name), spec.attributes, literal(pg.scram_verifier(spec.password(), spec.name)),
+    spec.member_of and " in role " .. spec.member_of or "")
 end
 
 local function database_grants(application)
@@ -112,7 +117,8 @@ end
 
 local ROLES = [[
 (select json_object_agg(rolname, json_build_object('super', rolsuper, 'login', rolcanlogin,
-  'makes', rolcreaterole or rolcreatedb, 'replication', rolreplication, 'password', rolpassword))
+  'makes', rolcreaterole or rolcreatedb, 'replication', rolreplication, 'password', rolpassword,
+  'member_of', (select json_agg(roleid::regrole::text) from pg_auth_members where member = pg_authid.oid)))
   from pg_authid where rolname in (%s))]]
 
 -- Who may connect to the database: 0 is everybody.
@@ -168,6 +174,19 @@ local function rights(login, replication, makes, super)
   return table.concat(words, " ")
 end
 
+-- More than is wanted is somebody's own affair.
+local function compare_membership(spec, now, differ)
+  local is = is_table(now.member_of) and now.member_of or {}
+  for _, name in ipairs(is) do
+    if name == spec.member_of then return end
+  end
+  if not spec.member_of then return end
+  differ(" is no member of " .. spec.member_of, ("grant %s to %s"):format(spec.member_of, ident(spec.name)), {
+    what = ("role %s: member of"):format(spec.name), before = #is > 0 and table.concat(is, ", ") or "none",
+    after = spec.member_of,
+  })
+end
+
 -- Appends what is wrong with one role.
 local function compare_role(spec, now, found)
   local what, name = "role " .. spec.name, ident(spec.name)
@@ -192,6 +211,7 @@ local function compare_role(spec, now, found)
         name, replicates and "replication" or "noreplication"),
       { what = what, before = is, after = wanted })
   end
+  compare_membership(spec, now, differ)
 end
 
 ---@return pgaf.RoleDifference[]

@@ -25,12 +25,22 @@ select eventid, extract(epoch from eventtime)::float8 as wall, nodename as name,
  where formationid = $1 and eventid > $2
  order by eventid limit ]] .. EVENTS_AT_ONCE
 
+-- The event before the last ones.
+local HISTORY_SQL = [[
+select coalesce(min(eventid) - 1, $3) as before from (select eventid from pgautofailover.event
+ where formationid = $1 order by eventid desc limit $2) as last]]
+
 ---@class pgaf.WatchSink
 ---@field notified fun(at: number, n: { name: string, reported: string, goal: string, health: string })
 ---@field event fun(at: number, row: table)
 ---@field polled fun(formation: pgaf.FormationState)
 ---@field lost fun(at: number, reason: string) the monitor cannot be reached (once, until it is back)
 ---@field found fun(at: number)
+
+---@class pgaf.WatchOptions
+---@field poll? number seconds from one look at the node table to the next, default 1
+---@field history? integer how many of the events of before are told first, default none
+---@field longest_pause? number seconds; pauses between attempts to reach the monitor double up to it; default 0.2
 
 ---@class pgaf.Watch
 local Watch = {}
@@ -54,11 +64,20 @@ local function read_events(self, connection)
   end
 end
 
+local function first_event(self, connection, formation)
+  if self.history == 0 then return formation.last_event end
+  local parameters = { self.id, self.history, formation.last_event }
+  return connection:query(HISTORY_SQL, parameters, { timeout = 5 }).rows[1].before
+end
+
 local function poll(self, connection)
   local formation = state.read(connection, self.id)
   if formation.known then
     learn_clock(self, formation)
-    self.last_event = self.last_event or formation.last_event
+    -- a monitor that knows less than was told is a new one
+    if not self.last_event or formation.last_event < self.last_event then
+      self.last_event = first_event(self, connection, formation)
+    end
     read_events(self, connection)
   end
   self.sink.polled(formation)
@@ -77,10 +96,10 @@ local function follow(self, connection)
   connection:listen("state")
   poll(self, connection)
   if self.was_lost then self.sink.found(time.now()) end
-  self.was_lost = false
+  self.was_lost, self.pause = false, RECONNECT_SECONDS
   self.ready = true
   self.started:notify()
-  local next_poll = time.now() + POLL_SECONDS
+  local next_poll = time.now() + self.poll
   while true do
     local notification = connection:notification(math.max(0, next_poll - time.now()))
     if notification and deliver(self, notification) then
@@ -88,7 +107,7 @@ local function follow(self, connection)
     end
     if time.now() >= next_poll then
       poll(self, connection)
-      next_poll = time.now() + POLL_SECONDS
+      next_poll = time.now() + self.poll
     end
   end
 end
@@ -106,7 +125,8 @@ local function run(self)
     if not ok and not error.is(problem) then error.raise { kind = "internal", message = tostring(problem) } end
     if not self.was_lost then self.sink.lost(time.now(), tostring(problem)) end
     self.was_lost = true
-    task.sleep(RECONNECT_SECONDS)
+    task.sleep(self.pause)
+    self.pause = math.min(self.pause * 2, self.longest_pause)
   end
 end
 
@@ -117,9 +137,15 @@ local watch = {}
 ---@param connect fun(): pgafrun.pg.Connection
 ---@param id string pg_auto_failover formation id
 ---@param sink pgaf.WatchSink its functions must not wait
+---@param options? pgaf.WatchOptions
 ---@return pgaf.Watch
-function watch.start(group, connect, id, sink)
-  local self = setmetatable({ connect = connect, id = id, sink = sink, started = task.condition() }, Watch)
+function watch.start(group, connect, id, sink, options)
+  options = options or {}
+  local self = setmetatable({
+    connect = connect, id = id, sink = sink, started = task.condition(), poll = options.poll or POLL_SECONDS,
+    history = options.history or 0, pause = RECONNECT_SECONDS,
+    longest_pause = options.longest_pause or RECONNECT_SECONDS,
+  }, Watch)
   group:spawn_named("watch the monitor", run, self)
   if not self.ready then self.started:wait(10) end
   return self
