@@ -114,6 +114,7 @@ function T.test_promotion_as_the_server_tells_it()
   })
   lu.assertEquals(model:node("n1").silent, { since = 102, reason = "timeout" })
   lu.assertEquals(model:leader(103).name, "n2")
+  lu.assertStrContains(shown(model, 103)[1], "n2 is promoted, still read-only")
 end
 
 function T.test_of_two_that_take_writes_the_higher_timeline_leads()
@@ -183,6 +184,8 @@ function T.test_events_in_order_of_their_time_and_not_for_ever()
   model:event(20, { name = "n2", description = "second" })
   model:event(10, { name = "n1", description = "first" })
   lu.assertEquals(model.events[1].text, "first")
+  model:event(10.1, { name = "n2", description = "first" })
+  lu.assertEquals(model.events[1].nodes, { "n1", "n2" })
   for i = 1, 500 do model:event(100 + i, { name = "n1", reported = "primary", goal = "primary" }) end
   lu.assertTrue(#model.events <= 200)
   lu.assertEquals(model.events[#model.events].text, "primary -> primary")

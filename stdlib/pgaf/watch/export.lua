@@ -39,10 +39,12 @@ end
 function export.formation(model, look)
   local nodes = json.as_array()
   for i, node in ipairs(model.nodes) do nodes[i] = node_of(model, node, look) end
-  local leader, monitor = model:leader(look.now), model.monitor
+  local leader, word = model:leader(look.now)
+  local monitor = model.monitor
   return {
     what = "formation", at = iso(look.now, look), formation = model.formation, id = model.id,
-    number_sync_standbys = or_null(model.number_sync_standbys), writes_go_to = or_null(leader and leader.name),
+    number_sync_standbys = or_null(model.number_sync_standbys),
+    writes_go_to = or_null(leader and not word.read_only and leader.name or nil),
     whole = or_null(monitor.reached and model.is_whole or nil),
     problems = json.as_array(monitor.reached and model.problems or {}), nodes = nodes,
     monitor = {
@@ -63,12 +65,13 @@ function export.change(change, look)
   }
 end
 
----@param event { at: number, node?: string, text: string, source: string }
+---@param event pgaf.watch.Event
 ---@param look { now: number, wall: number }
 ---@return table
 function export.event(event, look)
   return {
-    what = "event", at = iso(event.at, look), node = or_null(event.node), source = event.source, text = event.text,
+    what = "event", at = iso(event.at, look), nodes = json.as_array(event.nodes), source = event.source,
+    text = event.text,
   }
 end
 

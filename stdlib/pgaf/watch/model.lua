@@ -6,6 +6,7 @@
 local state = require "pgaf.autofailover.state"
 
 local EVENTS_KEPT = 200
+local SAME_EVENT_SECONDS = 0.5
 -- A server's own word counts for this long (seconds) after it was given.
 local OWN_FRESH_SECONDS = 8
 
@@ -52,17 +53,23 @@ local LEADS = { primary = true, wait_primary = true, single = true, apply_settin
 ---@field lit table<string, number> when what changed
 ---@field place integer in the inventory
 
+---@class pgaf.watch.Event
+---@field at number
+---@field nodes string[] whom it is about
+---@field text string
+---@field source "monitor"|"provider"|"watch"
+
 ---@class pgaf.watch.Model
 ---@field formation string
 ---@field nodes pgaf.watch.Node[] data nodes, in the inventory's order; then those that only the monitor knows
 ---@field monitor { name: string, reached?: boolean, since?: number, reason?: string, container?: string, lit: table }
----@field events { at: number, node?: string, text: string, source: string }[] oldest first
+---@field events pgaf.watch.Event[] oldest first
 ---@field problems? string[] of the last look at the monitor
 ---@field provider { reached?: boolean, since?: number, reason?: string }
 ---@field number_sync_standbys? integer
 ---@field version integer grows with each change
 ---@field on_change? fun(change: pgaf.watch.Change)
----@field on_event? fun(event: { at: number, node?: string, text: string, source: string })
+---@field on_event? fun(event: pgaf.watch.Event)
 local Model = {}
 Model.__index = Model
 
@@ -103,13 +110,21 @@ local function changed(self, at, what, of, before, after)
   end
 end
 
+-- One decision of the monitor about two nodes is a row for each, with one text.
+local function add_to_event_before(event, at, node, text)
+  if not event or not node or event.text ~= text or at - event.at > SAME_EVENT_SECONDS then return false end
+  event.nodes[#event.nodes + 1] = node
+  return true
+end
+
 local function add_event(self, at, source, node, text)
   touch(self)
   local i = #self.events + 1
   -- rows of the event table come after the notifications of the same moment
   while i > 1 and self.events[i - 1].at > at do i = i - 1 end
-  table.insert(self.events, i, { at = at, node = node, text = text, source = source })
-  if self.on_event then self.on_event(self.events[i]) end
+  if self.on_event then self.on_event { at = at, nodes = { node }, text = text, source = source } end
+  if add_to_event_before(self.events[i - 1], at, node, text) then return end
+  table.insert(self.events, i, { at = at, nodes = { node }, text = text, source = source })
   if #self.events > EVENTS_KEPT then table.remove(self.events, 1) end
 end
 

@@ -201,8 +201,11 @@ end
 
 local function title(model, look)
   local line = { { text.clean(model.formation), "bold" }, { "  " }, verdict(model, look) }
-  local leader = model:leader(look.now)
-  if leader then line[#line + 1] = { ", writes go to " .. text.clean(leader.name) } end
+  local leader, word = model:leader(look.now)
+  if leader then
+    local says = word.read_only and ", %s is promoted, still read-only" or ", writes go to %s"
+    line[#line + 1] = { says:format(text.clean(leader.name)) }
+  end
   local clock = clock_of(look)(look.now)
   local sync = ("  number_sync_standbys %s"):format(model.number_sync_standbys)
   if model.number_sync_standbys and style.width(line) + #sync + #clock + 2 < look.columns then
@@ -263,11 +266,18 @@ end
 local function event_line(event, look)
   local age = look.now - event.at
   local line = { { clock_of(look)(event.at) .. "  ", "faint" } }
-  if event.node then line[#line + 1] = { text.clean(event.node) .. "  ", "bold" } end
+  if event.nodes[1] then line[#line + 1] = { text.clean(table.concat(event.nodes, ", ")) .. "  ", "bold" } end
   -- the monitor's 'node 1 "pgaf-1" (10.0.0.2:5432)' says the same three times
   local short = text.clean(event.text):gsub('node %d+ "([^"]*)" %([^)]*%)', "%1"):gsub("%s+", " ")
   line[#line + 1] = { short, age < cells.LIT_SECONDS and "lit" or event.source ~= "monitor" and "warn" or nil }
   return line
+end
+
+local function is_about(event, name)
+  for _, node in ipairs(event.nodes) do
+    if node == name then return true end
+  end
+  return false
 end
 
 -- The last ones, the newest at the bottom. Only those of one node, where one is given.
@@ -276,7 +286,7 @@ local function add_events(model, look, lines, room, node)
   for i = #model.events, 1, -1 do
     local event = model.events[i]
     if #found == room then break end
-    if not node or event.node == node then table.insert(found, 1, event) end
+    if not node or is_about(event, node) then table.insert(found, 1, event) end
   end
   for _, event in ipairs(found) do lines[#lines + 1] = event_line(event, look) end
 end
