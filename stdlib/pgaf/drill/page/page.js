@@ -26,10 +26,11 @@
   function table(head, rows) {
     const cell = (tag, value, i) => {
       const text = value && value.nodeType ? value : String(value);
-      return el(tag, head[i].startsWith(">") ? { class: "number" } : {}, text);
+      const kind = { ">": "number", "|": "bars" }[head[i][0]];
+      return el(tag, kind ? { class: kind } : {}, text);
     };
     return el("div", { class: "scroll" }, el("table", {},
-      el("thead", {}, el("tr", {}, ...head.map((h, i) => cell("th", h.replace(/^>/, ""), i)))),
+      el("thead", {}, el("tr", {}, ...head.map((h, i) => cell("th", h.replace(/^[>|]/, ""), i)))),
       el("tbody", {}, ...rows.map((row) => el("tr", {}, ...row.map((v, i) => cell("td", v, i)))))));
   }
 
@@ -130,15 +131,18 @@
     if (!list(r.phases).length) return;
     const longest = Math.max(...r.phases.map((p) => p.seconds), 0.001);
     const took = (p) => el("span", { class: p.over ? "over" : "" }, p.recovered === false ? "never" : seconds(p.seconds, 3));
-    const budget = (p) => (p.budget ? p.budget + " s" : "");
     const bar = (p) => el("div", { class: p.outage ? "bar outage" : "bar", style: { width: Math.min(100, (100 * p.seconds) / longest) + "%" } });
-    section("Phases", table(["phase", ">took", ">budget", "red: clients wait", "decided by"],
-      r.phases.map((p) => [p.name, took(p), budget(p), bar(p),
-        p.setting + (list(p.unseen).length ? " (unseen: " + p.unseen.join(", ") + ")" : "")])));
+    // the column of budgets only where somebody gave one
+    const phase_table = (heads, all) => {
+      const given = all.some((p) => p.budget);
+      return table([heads[0], heads[1], ...(given ? [">budget"] : []), heads[2], "decided by"],
+        all.map((p) => [p.name, took(p), ...(given ? [p.budget ? p.budget + " s" : ""] : []), bar(p),
+          p.setting + (list(p.unseen).length ? " (unseen: " + p.unseen.join(", ") + ")" : "")]));
+    };
+    section("Phases", phase_table(["phase", ">took", "|red: clients wait"], r.phases));
     const clients = list(r.recoveries).filter((p) => p.seconds > 0 || p.budget);
     if (clients.length)
-      section("Clients without what they want, each on its own", table(["client", ">without", ">budget", "", "decided by"],
-        clients.map((p) => [p.name, took(p), budget(p), bar(p), p.setting])));
+      section("Clients without what they want, each on its own", phase_table(["client", ">without", "|"], clients));
     const unseen = list(r.budgets_not_seen);
     if (unseen.length) page.append(el("p", { class: "soft" }, "Budgets of phases that were not seen, and not judged: " + unseen.join(", ")));
     if (!r.prediction) return;
