@@ -108,7 +108,7 @@ local monitor = p:section { "The monitor", on = "monitor", tags = "monitor" }
 
 -- In a formation made from nothing the first data node's cluster is made here too; the others get copies of it.
 monitor:step {
-  "cluster", on = { "monitor", first }, tags = "node", needs = { "settings in force", "survey" },
+  "cluster", on = { "monitor", first }, tags = "node", needs = { "folders", "passwords", "survey" },
   resource = cluster.offline(formation),
 }
 monitor:step { "monitor", needs = { "cluster", "service" }, timeout = 600, resource = member.monitor(formation) }

@@ -13,6 +13,9 @@ sed "s/pgaf-lab/$prefix/g" scripts/inventory/lab.lua >"$inventory"
 trap '"$pgafrun" -q -i "$inventory" scripts/destroy.lua --yes >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+# For a minute after many files were deleted ext4 makes new ones several times slower (it looks at each freed inode
+# first), which what was removed before a run would be told as the run's own time.
+settled() { sync; sleep 66; }
 timed() { # FILE COMMAND...: appends the seconds it took
   local file=$1 start
   shift
@@ -45,11 +48,14 @@ incus delete -f "$prefix-v" </dev/null
 sed -i "s/source = \"distribution\"/&, packages = { netbase = \"$version\" }/" "$inventory"
 
 for ((round = 1; round <= rounds; round++)); do
+  settled
   timed "$work/shell" tests/bench/provision_shell.sh --keep "$prefix-shell"
   incus delete --force "$prefix-shell-monitor" "$prefix-shell-n1" "$prefix-shell-n2" </dev/null
   forget_image
+  settled
   timed "$work/nothing" provision "$work/nothing.json"
   "$pgafrun" -q -i "$inventory" scripts/destroy.lua --yes >/dev/null
+  settled
   timed "$work/image" provision "$work/image.json"
   for _ in 1 2 3; do timed "$work/second" "$pgafrun" -i "$inventory" scripts/postgres_ha.lua; done
   "$pgafrun" -q -i "$inventory" scripts/destroy.lua --yes >/dev/null

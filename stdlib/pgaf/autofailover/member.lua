@@ -41,12 +41,22 @@ function member.create_monitor(target)
   return table.move(options, 1, #options, 4, { "pg_autoctl", "create", "monitor" })
 end
 
+---How a data node reaches the monitor. Its password is in .pgpass.
+---@param formation pgaf.Formation
+---@param target pgaf.Member
+---@return string
+function member.monitor_uri(formation, target)
+  local monitor = formation.monitor
+  return ("postgres://autoctl_node@%s:%d/pg_auto_failover?sslmode=verify-full&sslrootcert=%s"):format(
+    monitor.node.hostname, monitor.entry.port, target.paths.ca_crt)
+end
+
 ---The argument list of `pg_autoctl create postgres`. No password: those are in .pgpass.
 ---@param formation pgaf.Formation
 ---@param target pgaf.Member
 ---@return string[]
 function member.create_node(formation, target)
-  local inventory, entry, monitor = formation.inventory, target.entry, formation.monitor
+  local inventory, entry = formation.inventory, target.entry
   local list = { "pg_autoctl", "create", "postgres" }
   for _, word in ipairs(common_options(target)) do list[#list + 1] = word end
   for _, word in ipairs {
@@ -54,8 +64,7 @@ function member.create_node(formation, target)
     "--name", target.name, "--formation", inventory.formation_id, "--dbname", inventory.application.database,
     "--candidate-priority", tostring(entry.candidate_priority),
     "--replication-quorum", tostring(entry.replication_quorum),
-    "--monitor", ("postgres://autoctl_node@%s:%d/pg_auto_failover?sslmode=verify-full&sslrootcert=%s"):format(
-      monitor.node.hostname, monitor.entry.port, target.paths.ca_crt),
+    "--monitor", member.monitor_uri(formation, target),
   } do list[#list + 1] = word end
   return list
 end
@@ -203,8 +212,12 @@ local function prepare_data(formation, target, facts)
   if state and #state.nodes == 0 and not has_data(target, facts) then cluster.make(formation, target) end
 end
 
--- A member is `single`, `primary` or `secondary`; the first one is alone until the next has joined. What the monitor
--- has of the time before the start says nothing.
+local function is_alone(formation, target)
+  local state = formation:state(true)
+  return state and #state.nodes == 1 and state.nodes[1].name == target.name
+end
+
+-- A member is `single`, `primary` or `secondary`. What the monitor has of the time before the start says nothing.
 local function joined(formation, target)
   target.begun_at = time.now()
   return function(state)
@@ -257,6 +270,7 @@ local function set_partition_timeout(formation, target)
     PARTITION, formation.inventory.timers[PARTITION], quote.sh(target.paths.pgdata)))
 end
 
+-- The first one is a member as soon as its server runs: what the next one waits for, pg_autoctl knows best. Its
 -- pg_basebackup asks for a checkpoint that takes its time: this one makes it short.
 local CHECKPOINT = [[
 until psql -XAtq -p %d -d postgres -c checkpoint 2>/dev/null; do sleep 0.05; done]]
@@ -309,11 +323,11 @@ function member.node(formation)
 
     function resource:apply(target, difference, facts)
       enter(formation, target, facts)
-      with_logs(target, formation.wait, formation, JOIN_SECONDS, joined(formation, target), "join " .. target.name,
-        "the monitor's events tell more: select * from pgautofailover.last_events(20)")
-      local state = formation:state()
-      if #state.nodes == 1 then
-        formations.run(target, CHECKPOINT:format(target.entry.port), { timeout = 60 })
+      if is_alone(formation, target) then
+        with_logs(target, formations.run, target, CHECKPOINT:format(target.entry.port), { timeout = JOIN_SECONDS })
+      else
+        with_logs(target, formation.wait, formation, JOIN_SECONDS, joined(formation, target), "join " .. target.name,
+          "the monitor's events tell more: select * from pgautofailover.last_events(20)")
       end
       return difference .. (is_complete(paths, facts) and ": started it" or ": created and started it")
     end

@@ -37,6 +37,7 @@ function provider.open(inventory, group)
   local self = setmetatable({
     kind = "incus", formation = inventory.formation, inventory = inventory, settings = inventory.provider,
     system_user = "postgres", group = group, handles = {}, entries = {}, streams = {}, locks = {}, baked = {},
+    postponed = {},
     opened = task.condition(),
     monitor_name = inventory.monitor.name,
   }, Provider)
@@ -241,6 +242,10 @@ function Provider:launch_source(entry)
   return fingerprint and { fingerprint = fingerprint } or self:image(entry)
 end
 
+---Something that can wait until the provider is closed.
+---@param f fun() raises nothing
+function Provider:at_the_end(f) table.insert(self.postponed, f) end
+
 -- What the inventory wants of images; nothing when it wants none.
 local function all_plans(self) return self.recipe and bake.plans(self, self.entries, self.recipe, 1) or {} end
 
@@ -393,6 +398,9 @@ end
 
 ---Ends sessions, streams and locks. Idempotent.
 function Provider:close()
+  local postponed = self.postponed
+  self.postponed = {}
+  for _, f in ipairs(postponed) do f() end
   for lock in pairs(self.locks) do lock:close() end
   for stream in pairs(self.streams) do stream:close() end
   for _, node in pairs(self.handles) do node:close() end

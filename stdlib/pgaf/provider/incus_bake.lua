@@ -338,13 +338,14 @@ local function build(provider, plan, handle, tell)
   return fingerprint
 end
 
--- A deletion takes a second or two, which nobody has to wait for.
+-- At the end: a file system may be slow to make files for a minute after many were deleted (ext4 looks at each of their
+-- inodes first), and nodes are being made now.
 local function remove_builder(provider, handle)
   local function remove()
     local ok, problem = pcall(task.shield, TIDY_SECONDS, handle.delete, handle)
     if not ok then log.warn(("the builder %s is still there"):format(handle.name), { why = tostring(problem) }) end
   end
-  if provider.group then provider.group:spawn_named("removal of the builder", remove) else remove() end
+  provider:at_the_end(remove)
 end
 
 ---Bakes a plan's image, or waits for the one who does.
