@@ -14,6 +14,7 @@ local finish = require "pgaf.drill.finish"
 local judge = require "pgaf.drill.judge"
 local log = require "pgafrun.log"
 local notify = require "pgaf.drill.notify"
+local problems = require "pgafrun.error"
 local providers = require "pgaf.provider"
 local rows = require "pgaf.drill.table"
 local task = require "pgafrun.task"
@@ -59,14 +60,16 @@ local function open_campaign()
   })
 end
 
-local campaign = open_campaign()
 local kept = files.new(args.folder, inventory)
-do
-  local ok, problem = pcall(kept.check_room, kept, #campaign.turns)
-  if not ok then
-    log.error(tostring(problem))
-    return judge.MISSING
-  end
+local opened, campaign = pcall(function()
+  local made = open_campaign()
+  kept:check_room(#made.turns)
+  return made
+end)
+if not opened then
+  if not problems.is(campaign) or campaign.kind == "usage" then error(campaign, 0) end
+  log.error(tostring(campaign))
+  return judge.refusal(campaign).code
 end
 
 -- Returns why the campaign cannot go on; nil when it can.

@@ -121,7 +121,10 @@ local function post(url, body, key)
 end
 
 local function environment_of(outcome)
-  local function value(v) return v ~= nil and tostring(v) or "" end
+  local function value(v)
+    if math.type(v) == "float" then return ("%.3f"):format(v) end
+    return v ~= nil and tostring(v) or ""
+  end
   return {
     PGAFRUN_WHAT = outcome.what, PGAFRUN_OUTCOME = outcome.outcome, PGAFRUN_CODE = value(outcome.code),
     PGAFRUN_FORMATION = value(outcome.formation), PGAFRUN_ENVIRONMENT = value(outcome.environment),
