@@ -46,9 +46,17 @@ static int llog_level(lua_State *L) {
   return 1;
 }
 
+static int llog_set_level(lua_State *L) {
+  static const char *const names[] = {"debug", "info", "warn", "error", NULL};
+  runtime_of(L)->log.level = (log_level_t)luaL_checkoption(L, 1, NULL, names);
+  return 0;
+}
+
 int luaopen_pgafrun_log(lua_State *L) {
-  static const luaL_Reg functions[] = {{"debug", llog_debug}, {"info", llog_info},   {"warn", llog_warn},
-                                       {"error", llog_error}, {"level", llog_level}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"debug", llog_debug}, {"info", llog_info},
+                                       {"warn", llog_warn},   {"error", llog_error},
+                                       {"level", llog_level}, {"set_level", llog_set_level},
+                                       {NULL, NULL}};
   luaL_newlib(L, functions);
   return 1;
 }

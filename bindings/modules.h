@@ -9,6 +9,7 @@ int luaopen_pgafrun_error(lua_State *L);
 int luaopen_pgafrun_fs(lua_State *L);
 int luaopen_pgafrun_http(lua_State *L);
 int luaopen_pgafrun_json(lua_State *L);
+int luaopen_pgafrun_line(lua_State *L);
 int luaopen_pgafrun_log(lua_State *L);
 int luaopen_pgafrun_mask(lua_State *L);
 int luaopen_pgafrun_net(lua_State *L);

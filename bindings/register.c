@@ -5,11 +5,12 @@
 #include "modules.h"
 
 static const luaL_Reg modules[] = {
-    {"pgafrun.crypto", luaopen_pgafrun_crypto},
+    {"pgafrun.crypto", luaopen_pgafrun_crypto}, /* one a line */
     {"pgafrun.error", luaopen_pgafrun_error},
     {"pgafrun.fs", luaopen_pgafrun_fs},
     {"pgafrun.http", luaopen_pgafrun_http},
     {"pgafrun.json", luaopen_pgafrun_json},
+    {"pgafrun.line", luaopen_pgafrun_line},
     {"pgafrun.log", luaopen_pgafrun_log},
     {"pgafrun.mask", luaopen_pgafrun_mask},
     {"pgafrun.net", luaopen_pgafrun_net},

@@ -46,6 +46,7 @@ static void put_json(FILE *out, log_level_t level, const char *message, const lo
 void log_fields(const log_t *log, log_level_t level, const char *message, const log_field_t *fields, int n) {
   if (level < log->level) return;
   fflush(stdout); /* so that lines of both appear in the order they were written */
+  if (log->hide) log->hide(log->screen);
   flockfile(stderr);
   if (log->json) {
     put_json(stderr, level, message, fields, n);
@@ -56,6 +57,7 @@ void log_fields(const log_t *log, log_level_t level, const char *message, const 
     putc('\n', stderr);
   }
   funlockfile(stderr);
+  if (log->show) log->show(log->screen);
 }
 
 void log_write(const log_t *log, log_level_t level, const char *format, ...) {

@@ -9,6 +9,10 @@ typedef enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR } log_level_t;
 typedef struct log {
   log_level_t level; /* what is below is dropped */
   bool json;
+  /* called before and after a message is written, where somebody else has the screen; NULL for nothing */
+  void (*hide)(void *screen);
+  void (*show)(void *screen);
+  void *screen;
 } log_t;
 
 typedef struct log_field {

@@ -22,17 +22,38 @@ enum {
   BUDGET_NS = 5000000,
   WATCH_MS = 200,
   SPIN_TOLD_NS = 1000000000,
+  INTERRUPTS_TAKEN = 2, /* of one taker; the third means that it does not help */
   HOOK_COUNT = 1000,
   OWN_COROUTINE_COUNT = 100000
 };
 
-/* Mutable statics, here and in tty.c alone: a signal handler has no other way to find anything. */
+/* Mutable statics, here and in tty_mode.c alone: a signal handler has no other way to find anything. */
 static volatile sig_atomic_t signal_received;
 static scheduler_t *signal_scheduler;
+static volatile sig_atomic_t interrupts_taken;  /* SIGINT is somebody's */
+static volatile sig_atomic_t interrupts;        /* how many have come since */
+static volatile sig_atomic_t interrupt_pending; /* and one has not been delivered */
 
 scheduler_t *scheduler_of(lua_State *L) { return (*(runtime_t **)lua_getextraspace(L))->scheduler; }
 
 int scheduler_signalled(void) { return signal_received; }
+
+void scheduler_take_interrupts(scheduler_t *s, void (*interrupt)(void *arg), void *arg) {
+  interrupts_taken = 0;
+  s->interrupt = interrupt;
+  s->interrupt_arg = arg;
+  interrupts = interrupt_pending = 0;
+  interrupts_taken = interrupt != NULL;
+}
+
+/* What signals have asked for since the last look. */
+static void deliver_signals(scheduler_t *s) {
+  if (interrupt_pending) {
+    interrupt_pending = 0;
+    if (s->interrupt) s->interrupt(s->interrupt_arg);
+  }
+  if (signal_received) scheduler_cancel(s);
+}
 
 /* --- spinning ------------------------------------------------------------------------------------------- */
 
@@ -40,7 +61,7 @@ static void spin_hook(lua_State *L, lua_Debug *ar) {
   scheduler_t *s = scheduler_of(L);
   task_t *t = s->running;
   if (!t) return;
-  if (signal_received) scheduler_cancel(s);
+  deliver_signals(s);
   uint64_t spun = uv_hrtime() - s->running_since;
   if (spun < (uint64_t)WATCH_MS * 1000000) return;
   if (!s->spin_told && spun > SPIN_TOLD_NS) {
@@ -82,6 +103,12 @@ static void watchdog_init(scheduler_t *s) {
 /* --- signals -------------------------------------------------------------------------------------------- */
 
 void scheduler_signal(scheduler_t *s, int signo) {
+  if (signo == SIGINT && interrupts_taken && interrupts < INTERRUPTS_TAKEN) {
+    interrupts++;
+    interrupt_pending = 1;
+    uv_async_send(&s->signal);
+    return;
+  }
   if (signal_received) { /* the second one ends at once */
     tty_restore();
     _exit(128 + signo);
@@ -92,7 +119,7 @@ void scheduler_signal(scheduler_t *s, int signo) {
 
 void scheduler_cancel(scheduler_t *s) { scope_cancel(&s->root, CANCEL_SIGNAL); }
 
-static void signal_arrived(uv_async_t *handle) { scheduler_cancel(handle->data); }
+static void signal_arrived(uv_async_t *handle) { deliver_signals(handle->data); }
 
 /* --- time ----------------------------------------------------------------------------------------------- */
 
@@ -203,6 +230,7 @@ int scheduler_init(scheduler_t *s, uv_loop_t *loop) {
 }
 
 void scheduler_stop(scheduler_t *s) {
+  interrupts_taken = 0;
   signal_scheduler = NULL;
   if (s->has_watchdog) timer_delete(s->watchdog);
   s->has_watchdog = false;

@@ -32,6 +32,8 @@ typedef struct scheduler {
   bool spin_told;
   bool in_loop; /* uv_run is under way: waking a task must keep it from sleeping */
   uint64_t switches;
+  void (*interrupt)(void *arg); /* see scheduler_take_interrupts */
+  void *interrupt_arg;
   /* raises the structured error for an interrupted wait; the binding of errors sets it */
   int (*raise_interrupt)(lua_State *L, const task_t *t, const char *operation, bool outcome_unknown);
 } scheduler_t;
@@ -51,6 +53,11 @@ void scheduler_cancel(scheduler_t *s);
 
 /* Async-signal-safe: cancels the root as soon as the loop or a spinning script gets there. */
 void scheduler_signal(scheduler_t *s, int signo);
+
+/* From now on SIGINT calls `interrupt`, on the loop or out of a script that spins, and the root is left alone; it must
+ * not run Lua. Where two came and a third comes, that one is as without. NULL: as without. The count begins anew. */
+void scheduler_take_interrupts(scheduler_t *s, void (*interrupt)(void *arg), void *arg);
+
 /* The signal that was received; 0 without. */
 int scheduler_signalled(void);
 

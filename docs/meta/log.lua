@@ -18,4 +18,8 @@ function log.error(message, fields) end
 ---@return "debug"|"info"|"warn"|"error"
 function log.level() end
 
+---From now on what is below is dropped.
+---@param level "debug"|"info"|"warn"|"error"
+function log.set_level(level) end
+
 return log
