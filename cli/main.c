@@ -20,6 +20,12 @@ static void set_string(lua_State *L, const char *name, const char *value) {
   lua_setfield(L, -2, name);
 }
 
+/* program.run_on(): what somebody keeps open has no deadline, unless one was asked for. */
+static int run_on(lua_State *L) {
+  if (!lua_toboolean(L, lua_upvalueindex(1))) scheduler_of(L)->root.deadline = TASK_NEVER;
+  return 0;
+}
+
 /* require "pgafrun.program": what this run was asked to do. */
 static void preload_program(lua_State *L, const options_t *o, const paths_t *paths, const char *script) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
@@ -30,6 +36,9 @@ static void preload_program(lua_State *L, const options_t *o, const paths_t *pat
   set_string(L, "log_format", o->log.json ? "json" : "text");
   lua_pushinteger(L, o->verbosity);
   lua_setfield(L, -2, "verbosity");
+  lua_pushboolean(L, o->has_deadline);
+  lua_pushcclosure(L, run_on, 1);
+  lua_setfield(L, -2, "run_on");
   lua_createtable(L, paths->count, 0);
   for (int i = 0; i < paths->count; i++) {
     lua_pushstring(L, paths->roots[i]);

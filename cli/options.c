@@ -66,7 +66,7 @@ static int parse_option(options_t *o, int opt, char **argv, int at) {
   case 'q': o->verbosity--; return 0;
   case OPT_VERSION: o->version = true; return 0;
   case OPT_LOG_FORMAT: return parse_log_format(optarg, &o->log.json);
-  case OPT_DEADLINE: return parse_seconds(optarg, &o->deadline);
+  case OPT_DEADLINE: o->has_deadline = true; return parse_seconds(optarg, &o->deadline);
   case ':': return usage("a value is missing after ", argv[at]);
   default: return usage("unknown option ", argv[at]);
   }

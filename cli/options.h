@@ -16,7 +16,8 @@ typedef struct options {
   int argument_count;
   int verbosity; /* -2 (-qq) .. 2 (-vv) */
   log_t log;
-  double deadline; /* seconds */
+  double deadline;   /* seconds */
+  bool has_deadline; /* it was asked for */
   bool help, version;
 } options_t;
 

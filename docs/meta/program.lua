@@ -15,4 +15,7 @@ program.verbosity = 0
 ---@type string[] folders that hold stdlib/ and scripts/, first wins
 program.roots = {}
 
+---For a script that somebody keeps open: it has no deadline any more, unless --deadline gave one. To be called first.
+function program.run_on() end
+
 return program
