@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 
 #include "async.h"
+#include "beside.h"
 #include "mask.h"
 #include "modules.h"
 
@@ -81,13 +82,11 @@ bool error_test(lua_State *L, int index) {
 
 /* --- making --------------------------------------------------------------------------------------------- */
 
-/* Pushes "file:line" of the nearest caller that is not the standard library's: the line a person can change.
- * Falls back on the nearest one. */
-static void push_where(lua_State *L, int level) {
+void error_push_where(lua_State *L, lua_State *of, int level) {
   lua_Debug ar;
   char nearest[LUA_IDSIZE + 16] = "";
-  for (int i = level; lua_getstack(L, i, &ar); i++) {
-    lua_getinfo(L, "Sl", &ar);
+  for (int i = level; lua_getstack(of, i, &ar); i++) {
+    lua_getinfo(of, "Sl", &ar);
     if (ar.currentline <= 0) continue;
     bool library = strstr(ar.source, "/stdlib/pgaf/") != NULL;
     if (!*nearest || !library) snprintf(nearest, sizeof nearest, "%s:%d", ar.short_src, ar.currentline);
@@ -118,7 +117,7 @@ void failure_push(lua_State *L, const failure_t *f, const char *operation, int l
   lua_pushboolean(L, f->retryable);
   lua_setfield(L, -2, "retryable");
   if (f->outcome_unknown) set_text(L, "outcome", "unknown");
-  push_where(L, level);
+  error_push_where(L, L, level);
   lua_setfield(L, -2, "where");
   push_metatable(L);
   lua_setmetatable(L, -2);
@@ -175,6 +174,7 @@ int error_handler(lua_State *L) {
   }
   luaL_traceback(L, L, NULL, 1);
   lua_setfield(L, 1, "traceback");
+  beside_tell_failure(L);
   return 1;
 }
 
@@ -199,7 +199,7 @@ static int lerror_new(lua_State *L) {
   }
   lua_settop(L, 2);
   if (lua_getfield(L, 2, "where") == LUA_TNIL) {
-    push_where(L, 1);
+    error_push_where(L, L, 1);
     lua_setfield(L, 2, "where");
   }
   lua_settop(L, 2);

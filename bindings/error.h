@@ -15,4 +15,8 @@ int error_handler(lua_State *L);
 /* Is the value at index a structured error? */
 bool error_test(lua_State *L, int index);
 
+/* Pushes "file:line" of the nearest function on the stack of `of`, from level on, that is not the standard library's:
+ * the line a person can change. Falls back on the nearest one; nil when there is none. */
+void error_push_where(lua_State *L, lua_State *of, int level);
+
 #endif

@@ -11,19 +11,28 @@
 
 #define GROUP_METATABLE "pgafrun.Group"
 
+/* Values that Lua keeps for a group: its first error (task.c puts it there), and its name. */
+enum { GROUP_ERROR = 1, GROUP_NAME, GROUP_VALUES = GROUP_NAME };
+
 static scope_t *check_group(lua_State *L) { return luaL_checkudata(L, 1, GROUP_METATABLE); }
 
 int group_new(lua_State *L) {
   uint64_t relative = TASK_NEVER;
+  bool named = false;
   if (!lua_isnoneornil(L, 1)) {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_getfield(L, 1, "deadline");
     relative = task_seconds(L, lua_gettop(L), TASK_NEVER);
+    named = lua_getfield(L, 1, "name") == LUA_TSTRING;
   }
   task_t *t = task_require(L, "a task group");
-  scope_t *s = lua_newuserdatauv(L, sizeof *s, 1);
+  scope_t *s = lua_newuserdatauv(L, sizeof *s, GROUP_VALUES);
   memset(s, 0, sizeof *s);
   luaL_setmetatable(L, GROUP_METATABLE);
+  if (named) {
+    lua_pushvalue(L, -2);
+    lua_setiuservalue(L, -2, GROUP_NAME);
+  }
   lua_pushvalue(L, -1);
   int anchor = luaL_ref(L, LUA_REGISTRYINDEX);
   scope_open(s, t, relative, false);
@@ -61,7 +70,7 @@ static int lgroup_cancel(lua_State *L) {
 /* Of the group at index 1. */
 static int push_first_error(lua_State *L, const scope_t *s) {
   if (!s->failed) return 0;
-  if (lua_getiuservalue(L, 1, 1) == LUA_TNIL)
+  if (lua_getiuservalue(L, 1, GROUP_ERROR) == LUA_TNIL)
     memory_raise(L, "task.group"); /* there was none to keep the error */
   return 1;
 }
@@ -128,6 +137,16 @@ static int lgroup_close(lua_State *L) {
     return luaL_error(L, "a task group is left by the task that opened it");
   if (!lua_isnil(L, 2)) scope_cancel(s, CANCEL_REQUESTED);
   return close_end(L, LUA_OK, 0);
+}
+
+void group_push_name(lua_State *L, const scope_t *s) {
+  if (s->anchor == LUA_NOREF) {
+    lua_pushnil(L);
+    return;
+  }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, s->anchor);
+  lua_getiuservalue(L, -1, GROUP_NAME);
+  lua_remove(L, -2);
 }
 
 void group_register(lua_State *L) {

@@ -6,8 +6,12 @@
 
 #include <lua.h>
 
+#include "runtime/task.h"
+
 /* task.group{ deadline = seconds } */
 int group_new(lua_State *L);
+/* Pushes the name that the group of this scope was given; nil without one, and for what is no group. */
+void group_push_name(lua_State *L, const scope_t *s);
 /* Makes the metatable. */
 void group_register(lua_State *L);
 

@@ -1,10 +1,11 @@
-/* net.c - names and reachability; docs/meta/net.lua has the interface. */
+/* net.c - names and reachability (stream.c has the unix sockets); docs/meta/net.lua has the interface. */
 #include <lauxlib.h>
 
 #include "arguments.h"
 #include "async.h"
 #include "modules.h"
 #include "runtime/net.h"
+#include "stream.h"
 
 static int lnet_probe_finish(lua_State *L, op_t *op) {
   const char *refusal = net_probe_refusal(op);
@@ -42,7 +43,12 @@ static int lnet_resolve(lua_State *L) {
 }
 
 int luaopen_pgafrun_net(lua_State *L) {
-  static const luaL_Reg functions[] = {{"probe", lnet_probe}, {"resolve", lnet_resolve}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"connect", stream_lua_connect},
+                                       {"listen", stream_lua_listen},
+                                       {"probe", lnet_probe},
+                                       {"resolve", lnet_resolve},
+                                       {NULL, NULL}};
+  stream_register(L);
   luaL_newlib(L, functions);
   return 1;
 }

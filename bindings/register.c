@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 
+#include "beside.h"
 #include "modules.h"
 
 static const luaL_Reg modules[] = {
@@ -29,4 +30,5 @@ void bindings_register(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   luaL_setfuncs(L, modules, 0);
   lua_pop(L, 1);
+  beside_register(L);
 }

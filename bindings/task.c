@@ -5,8 +5,10 @@
 
 #include "arguments.h"
 #include "async.h"
+#include "beside.h"
 #include "error.h"
 #include "group.h"
+#include "inspect.h"
 #include "modules.h"
 #include "runtime/scheduler.h"
 #include "runtime/task_internal.h"
@@ -220,23 +222,27 @@ static int ltask_list(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg task_functions[] = {{"check", ltask_check},
+static const luaL_Reg task_functions[] = {{"abort", beside_abort},
+                                          {"check", ltask_check},
                                           {"condition", lcondition_new},
                                           {"current", ltask_current},
                                           {"group", group_new},
+                                          {"handles", inspect_handles},
+                                          {"interlude", beside_interlude},
                                           {"list", ltask_list},
+                                          {"on_failure", beside_on_failure},
                                           {"remaining", ltask_remaining},
+                                          {"service", beside_service},
                                           {"shield", ltask_shield},
                                           {"sleep", ltask_sleep},
                                           {"timeout", ltask_timeout},
+                                          {"tree", inspect_tree},
                                           {"yield", ltask_yield},
                                           {NULL, NULL}};
 
-static const luaL_Reg task_methods[] = {{"wait", ltask_wait},
-                                        {"cancel", ltask_cancel},
-                                        {"status", ltask_status},
-                                        {"label", ltask_name},
-                                        {NULL, NULL}};
+static const luaL_Reg task_methods[] = {{"wait", ltask_wait},          {"cancel", ltask_cancel},
+                                        {"status", ltask_status},      {"label", ltask_name},
+                                        {"patience", beside_patience}, {NULL, NULL}};
 
 static const luaL_Reg condition_methods[] = {{"wait", lcondition_wait},
                                              {"notify", lcondition_notify},

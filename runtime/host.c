@@ -158,6 +158,10 @@ static int push_deadlock(lua_State *L) {
   return 1;
 }
 
+enum {
+  SERVICES_NS = 2000000000
+}; /* how long what was only beside the script may keep the program from ending */
+
 int host_run(host_t *host, int nargs, double seconds, int *nresults) {
   lua_State *L = host->L;
   scheduler_t *s = &host->scheduler;
@@ -172,6 +176,7 @@ int host_run(host_t *host, int nargs, double seconds, int *nresults) {
   }
   task_t *root = lua_touserdata(L, -1);
   bool ended = scheduler_run(s, root);
+  scheduler_end_services(s, SERVICES_NS);
   signalled_host = NULL;
   if (!ended) {
     lua_pushcfunction(L, push_deadlock);

@@ -24,7 +24,8 @@ enum {
   SPIN_TOLD_NS = 1000000000,
   INTERRUPTS_TAKEN = 2, /* of one taker; the third means that it does not help */
   HOOK_COUNT = 1000,
-  OWN_COROUTINE_COUNT = 100000
+  OWN_COROUTINE_COUNT = 100000,
+  NESTED_MAX = 8 /* each takes of the C stack */
 };
 
 /* Mutable statics, here and in tty_mode.c alone: a signal handler has no other way to find anything. */
@@ -73,6 +74,13 @@ static void spin_hook(lua_State *L, lua_Debug *ar) {
     lua_pop(L, 1);
   }
   wake_cause_t cause = task_pending_interrupt(t);
+  if (cause == WAKE_DONE && t->patience && spun > t->patience) {
+    luaL_where(L, 0);
+    lua_pushfstring(L, "stopped, because nothing else could run for %f s: it computes without waiting",
+                    (lua_Number)spun / 1e9);
+    lua_concat(L, 2);
+    lua_error(L);
+  }
   if (cause == WAKE_DONE) return;
   t->cause = (uint8_t)cause;
   s->raise_interrupt(L, t, "running", false);
@@ -188,17 +196,51 @@ static void scheduler_drain(scheduler_t *s) {
   watchdog_set(s, false);
 }
 
+/* Looks at the sockets and the clock. False when nothing can ever become ready. */
+static bool scheduler_poll(scheduler_t *s) {
+  timer_arm(s);
+  s->in_loop = true;
+  int alive = uv_run(s->loop, s->ready.head ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+  s->in_loop = false;
+  return alive || s->ready.head || s->heap.count;
+}
+
 bool scheduler_run(scheduler_t *s, task_t *task) {
   while (task->state < TASK_DONE) {
     scheduler_drain(s);
-    if (task->state >= TASK_DONE) break;
-    timer_arm(s);
-    s->in_loop = true;
-    int alive = uv_run(s->loop, s->ready.head ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-    s->in_loop = false;
-    if (!alive && !s->ready.head && !s->heap.count) return false;
+    if (task->state < TASK_DONE && !scheduler_poll(s)) return false;
   }
   return true;
+}
+
+bool scheduler_nest(scheduler_t *s, task_t *task) {
+  if (s->nested == NESTED_MAX) return false;
+  task_t *standing = s->running;
+  s->running = NULL;
+  s->nested++;
+  bool ended = scheduler_run(s, task);
+  s->nested--;
+  s->running = standing;
+  s->running_since = uv_hrtime(); /* it has not been spinning */
+  watchdog_set(s, true);
+  return ended;
+}
+
+static void end_of_patience(uv_timer_t *timer) {}
+
+void scheduler_end_services(scheduler_t *s, uint64_t most) {
+  uint64_t until = uv_hrtime() + most;
+  uv_timer_t limit;
+  scope_cancel(&s->services, CANCEL_REQUESTED);
+  if (!s->services.live || uv_timer_init(s->loop, &limit) != 0) return;
+  uv_timer_start(&limit, end_of_patience, most / 1000000 + 1,
+                 0); /* only so that the loop does not sleep longer */
+  while (s->services.live && uv_hrtime() < until) {
+    scheduler_drain(s);
+    if (s->services.live && !scheduler_poll(s)) break;
+  }
+  uv_close((uv_handle_t *)&limit, NULL);
+  uv_run(s->loop, UV_RUN_NOWAIT); /* or its memory would be gone before libuv is through with it */
 }
 
 /* --- life ----------------------------------------------------------------------------------------------- */
@@ -216,6 +258,7 @@ int scheduler_init(scheduler_t *s, uv_loop_t *loop) {
   memset(s, 0, sizeof *s);
   s->loop = loop;
   s->root = (scope_t){.scheduler = s, .deadline = TASK_NEVER, .open = true, .anchor = LUA_NOREF};
+  s->services = s->root;
   s->timer_at = TASK_NEVER;
   int status = uv_timer_init(loop, &s->timer);
   if (status < 0) return status;

@@ -16,6 +16,7 @@ typedef struct scheduler {
   uv_loop_t *loop;
   lua_State *L; /* the main state; never runs scripts itself */
   scope_t root;
+  scope_t services; /* tasks beside the script's own: no signal cancels them, the end of the script does */
   waitlist_t ready;
   heap_t heap;
   uv_timer_t timer;
@@ -31,6 +32,7 @@ typedef struct scheduler {
   bool has_watchdog;
   bool spin_told;
   bool in_loop; /* uv_run is under way: waking a task must keep it from sleeping */
+  uint8_t nested;
   uint64_t switches;
   void (*interrupt)(void *arg); /* see scheduler_take_interrupts */
   void *interrupt_arg;
@@ -47,6 +49,13 @@ void scheduler_open(scheduler_t *s, lua_State *L);
 
 /* Runs until `task` has ended. False when everything that is left waits for itself: nothing can ever wake it. */
 bool scheduler_run(scheduler_t *s, task_t *task);
+
+/* Runs everything until `task` has ended, while the running task, whose call this is, stands still where it is: for what
+ * must wait where no yield is possible. False as for scheduler_run, and when it is nested too deeply already. */
+bool scheduler_nest(scheduler_t *s, task_t *task);
+
+/* Cancels the services and runs what is left until they have ended, or this time (ns) has passed. */
+void scheduler_end_services(scheduler_t *s, uint64_t most);
 
 /* Cancels everything outside shields: what a signal handler asked for, by way of scheduler_signal. */
 void scheduler_cancel(scheduler_t *s);

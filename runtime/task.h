@@ -74,6 +74,7 @@ struct task {
   waitlist_t joiners;      /* tasks in Task:wait() */
   const char *waiting_for; /* static or living as long as the wait */
   uint64_t since;          /* of the wait */
+  uint64_t patience;       /* ns it may run without waiting; 0: as long as it likes */
   char *name;
   uint32_t id;
   int anchor;     /* in the scheduler's table of live tasks */
@@ -83,6 +84,7 @@ struct task {
   uint8_t cancel; /* cancel_reason_t */
   bool uninterruptible;
   bool failed;
+  bool aside; /* with all it spawns no part of the script: nobody is to stop at its failures */
 };
 
 /* Makes a ready task that runs the function and nargs arguments on top of L's stack, and leaves its userdata in their

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 
@@ -208,6 +209,32 @@ static void requests(void **state) {
   fake_stop(fake);
 }
 
+static void connections(void **state) {
+  char path[64];
+  snprintf(path, sizeof path, "/tmp/pgafrun-alloc-%d.sock", (int)getpid());
+  refuse_all("local net, task = require 'pgafrun.net', require 'pgafrun.task'\n"
+             "local listener <close> = net.listen(...)\n"
+             "local g <close> = task.group { name = 'echo' }\n"
+             "g:spawn(function() local far <close> = listener:accept() far:write(far:read()) end)\n"
+             "local near <close> = net.connect(...)\n"
+             "near:write('1234567')\n"
+             "return #near:read() > 0 and #task.tree() > 0 and #task.handles() > 0 and 7\n",
+             path);
+}
+
+static void interludes(void **state) {
+  refuse_all(
+      "local task = require 'pgafrun.task'\n"
+      "local sum = 3\n"
+      "local function add() task.yield() sum = sum + 2 end\n"
+      "local function pause() local ok, e = task.interlude('pause', add) if not ok then error(e, 0) end end\n"
+      "pause()\n"
+      "table.sort({ 2, 1 }, function(a, b) if sum < 7 then pause() end return a < b end)\n"
+      "task.service('beside', task.sleep, 10)\n"
+      "return sum\n",
+      NULL);
+}
+
 static void answer_queries(peer_t *peer, int number, void *arg) {
   if (!pg_peer_welcome(peer)) return;
   while (pg_peer_read_until(peer, 'S')) {
@@ -233,8 +260,9 @@ static void queries(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(starting), cmocka_unit_test(tasks_and_timers), cmocka_unit_test(errors),
-      cmocka_unit_test(formats),  cmocka_unit_test(requests),         cmocka_unit_test(queries),
+      cmocka_unit_test(starting),    cmocka_unit_test(tasks_and_timers), cmocka_unit_test(errors),
+      cmocka_unit_test(formats),     cmocka_unit_test(requests),         cmocka_unit_test(queries),
+      cmocka_unit_test(connections), cmocka_unit_test(interludes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
