@@ -193,10 +193,11 @@ local function poll_until_whole(connect, id, options, last)
       return state.read(connection, id)
     end)
     task.check()
-    last.problems = ok and judge(formation) or { tostring(formation) }
-    if ok and options.on_read then options.on_read(formation, last.problems) end
-    if #last.problems > 0 then
-      since = nil
+    local problems = ok and judge(formation) or { tostring(formation) }
+    if ok and options.on_read then options.on_read(formation, problems) end
+    last.whole = #problems == 0
+    if #problems > 0 then
+      since, last.problems = nil, problems
     else
       since = since or formation.at
       if formation.at - since >= (options.stable or state.STABLE_SECONDS) then return formation, since end
@@ -212,15 +213,16 @@ end
 ---@return pgaf.FormationState formation, number since time.now() from which it was whole
 ---Raises kind "timeout", code "not-whole" with the reasons.
 function state.wait_whole(connect, id, options)
-  local last = { problems = { "it was not read yet" } }
+  local last = { whole = false, problems = { "it was not read yet" } }
   local ok, formation, since = pcall(task.timeout, options.timeout, poll_until_whole, connect, id, options, last)
   if ok then return formation, since end
   task.check()
   if not error.is(formation, "timeout", "deadline") then throw(formation, 0) end
   error.raise {
     kind = "timeout", operation = "wait until the formation is whole", code = "not-whole", retryable = true,
-    message = ("formation %s is not whole after %.0f s: %s"):format(
-      id, options.timeout, table.concat(last.problems, "; ")),
+    message = ("formation %s is not whole after %.0f s: %s%s"):format(
+      id, options.timeout, last.whole and "it does not stay whole; just before: " or "",
+      table.concat(last.problems, "; ")),
     hint = "pgafrun scripts/state.lua shows it; the nodes' logs tell why",
   }
 end
