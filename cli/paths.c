@@ -69,9 +69,7 @@ void paths_free(paths_t *p) {
   free(p->lua_path);
 }
 
-char *paths_script(const paths_t *p, const char *name) {
-  if (is_file(name)) return strdup(name);
-  if (*name == '/' || *name == '.') return NULL;
+static char *find_script(const paths_t *p, const char *name) {
   static const char *const places[][2] = {{"/scripts/", ".lua"}, {"/scripts/", ""}, {"/", ""}};
   int count = scripts_is_name(name) ? 1 : 3;
   for (int i = 0; i < p->count; i++) {
@@ -84,4 +82,21 @@ char *paths_script(const paths_t *p, const char *name) {
     }
   }
   return NULL;
+}
+
+/* A name may be typed with dashes: add-node is scripts/add_node.lua. */
+static char *find_dashed(const paths_t *p, const char *name) {
+  char *file = strdup(name);
+  for (char *c = file; c && *c; c++)
+    if (*c == '-') *c = '_';
+  char *path = file ? find_script(p, file) : NULL;
+  free(file);
+  return path;
+}
+
+char *paths_script(const paths_t *p, const char *name) {
+  if (is_file(name)) return strdup(name);
+  if (*name == '/' || *name == '.') return NULL;
+  char *path = find_script(p, name);
+  return path || !scripts_is_name(name) ? path : find_dashed(p, name);
 }

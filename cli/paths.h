@@ -14,7 +14,8 @@ void paths_init(paths_t *paths);
 void paths_free(paths_t *paths);
 
 /* The script's file: NAME as it is if there is such a file; else ROOT/scripts/NAME.lua, and for what looks like a path
- * ROOT/scripts/NAME and ROOT/NAME too. NULL when there is none. The caller frees it. */
+ * ROOT/scripts/NAME and ROOT/NAME too. A name is looked for once more with '_' for each '-' in it. NULL when there is
+ * none. The caller frees it. */
 char *paths_script(const paths_t *paths, const char *name);
 
 #endif

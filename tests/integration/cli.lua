@@ -183,12 +183,14 @@ function T.test_a_name_is_a_command_and_the_help_lists_them()
   fs.write(folder .. "/scripts/water.lua", plants)
   fs.write(folder .. "/scripts/water_all.lua", "#!/usr/bin/pgafrun\n-- Waters everything.\nprint 'all'")
   fs.write(folder .. "/scripts/bare.lua", "print 'bare'")
+  fs.write(folder .. "/scripts/bare-root.lua", "print 'a name with a dash of its own'")
   fs.write(folder .. "/elsewhere/water", "print 'a file of that name'")
   local function command(...)
     return process.run { pgafrun, extend_env = environment, cwd = folder .. "/elsewhere", ... }
   end
   local help, water = command "--help", command("water_all", "x")
   local file, named = command("water", "x"), command("bare", "-v")
+  local dashed, own_dash = command "water-all", command "bare-root"
   local misspelt, part, unknown, other = command "watr_all", command "all", command "xyzzy", command "shed"
   fs.remove_tree(folder)
   lu.assertStrContains(help.stdout, "  water              Waters the plants, which are thirsty\n")
@@ -197,6 +199,8 @@ function T.test_a_name_is_a_command_and_the_help_lists_them()
   lu.assertNotStrContains(help.stdout, "More of it")
   lu.assertEquals(water.stdout, "all\n")
   lu.assertEquals(named.stdout, "bare\n")
+  lu.assertEquals(dashed.stdout, "all\n")
+  lu.assertEquals(own_dash.stdout, "a name with a dash of its own\n")
   lu.assertEquals(file.stdout, "a file of that name\n")
   for _, r in ipairs { misspelt, part, unknown, other } do
     lu.assertEquals({ r.code, r.stdout, lines(r.stderr) }, { 64, "", 1 }, r.stderr)
