@@ -1,6 +1,8 @@
 -- The logic of the scripts that operate a formation: who takes over, how logs are merged and dated, what differs.
 
+local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
+local LocalService = require "pgaf.provider.local_service"
 local log_stream = require "pgaf.provider.log_stream"
 local logs = require "pgaf.operate.logs"
 local operate = require "pgaf.operate"
@@ -144,6 +146,31 @@ function T.test_lines_come_whole_whatever_the_pieces_are()
   stream:close()
   stream:close()
   lu.assertEquals(stopped, 1)
+end
+
+local function append(path, text)
+  local file = assert(io.open(path, "a"))
+  file:write(text)
+  file:close()
+end
+
+function T.test_a_local_log_is_followed_also_into_another_file_of_its_name()
+  local folder = fs.mkdtemp "pgafrun-log-"
+  local path = folder .. "/autoctl.log"
+  local service = LocalService.new { name = "n", base = folder, paths = function() return { log = path } end }
+  lu.assertEquals(service:entries(5), {})
+  append(path, "10:00:00 1 INFO  one\n10:00:01 1 INFO  two\nhal")
+  lu.assertEquals(service:logs(2), "10:00:01 1 INFO  two\nhal")
+  local entries = service:entries(3)
+  lu.assertEquals({ #entries, entries[2].at - entries[1].at, entries[3].text }, { 3, 1, "hal" })
+  local stream <close> = service:follow(2)
+  lu.assertEquals(stream:next(), "10:00:01 1 INFO  two")
+  append(path, "f\n")
+  lu.assertEquals(stream:next(), "half")
+  fs.remove(path)
+  append(path, "new\n")
+  lu.assertEquals(stream:next(), "new")
+  fs.remove_tree(folder)
 end
 
 test.run("operate", T)

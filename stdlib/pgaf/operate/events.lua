@@ -43,23 +43,26 @@ end
 ---@param tell fun(event: pgaf.operate.Event)
 ---@param note fun(text: string) what becomes of the connection
 function events.follow(context, count, name, tell, note)
-  local seen = 0
+  local started, told = false, {}
   local function one(event)
-    if event.eventid <= seen or (name and event.name ~= name) then return end
-    seen = event.eventid
-    tell(event)
+    if not name or event.name == name then tell(event) end
   end
   local group <close> = task.group { name = "events" }
-  local started = false
   watch.start(group, function() return context.reach:monitor("events") end, context.inventory.formation_id, {
     notified = function() end,
     -- What comes before the last ones are told is among them.
-    event = function(_, event) if started then one(event) end end,
+    event = function(_, event)
+      if started and not told[event.eventid] then one(event) end
+      told[event.eventid] = nil
+    end,
     polled = function() end,
     lost = function(_, reason) note("the monitor cannot be reached: " .. reason) end,
     found = function() note("the monitor is back") end,
   })
-  for _, event in ipairs(count > 0 and events.last(context, count, name) or {}) do one(event) end
+  for _, event in ipairs(events.last(context, count, name)) do
+    told[event.eventid] = true
+    one(event)
+  end
   started = true
   group:wait()
 end

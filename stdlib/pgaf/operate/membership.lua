@@ -1,15 +1,15 @@
 -- Takes a data node out of the formation for good, or makes one of the inventory a member.
 
 local error = require "pgafrun.error"
-local fs = require "pgafrun.fs"
 local operate = require "pgaf.operate"
 local primary = require "pgaf.operate.primary"
-local program = require "pgafrun.program"
+local provision = require "pgaf.operate.provision"
 local settled = require "pgaf.operate.settled"
 local state = require "pgaf.autofailover.state"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 
+local SYNC_SQL = "select pgautofailover.set_formation_number_sync_standbys($1, $2::int) as done"
 local REMOVE_SQL = "select pgautofailover.remove_node($1::bigint, $2::bool) as done"
 -- A node that lives and is told to go does so within a few seconds.
 local LEAVE_SECONDS = 30
@@ -29,16 +29,16 @@ local function refuse_unfit(formation, node, options)
   if primary.leads(node) then
     operate.refuse(what, name .. " is the primary", "pgafrun switchover moves its role to another node")
   end
-  local wanted, left = formation.number_sync_standbys, quorum_standbys(formation, name)
-  if wanted > 0 and left < wanted + 1 then
-    operate.refuse(what,
-      ("number_sync_standbys = %d needs %d standbys that commits wait for, and %d would be left"):format(
-        wanted, wanted + 1, left),
-      "lower formation_settings.number_sync_standbys in the inventory first: pgafrun postgres_ha --tags settings")
-  end
   if #formation.nodes <= 2 and not options.force then
     operate.refuse(what, "no standby would be left: nobody could take over", "--force does it all the same")
   end
+end
+
+-- N of them have to acknowledge a commit, and the monitor wants N + 1 to be there; with 0 it is still one, while one is
+-- there. nil: what it is can stay.
+local function lower_sync(formation, name)
+  local most = math.max(0, quorum_standbys(formation, name) - 1)
+  return formation.number_sync_standbys > most and most or nil
 end
 
 local function judge(names)
@@ -66,7 +66,11 @@ end
 
 -- It is asked to go, and stops its PostgreSQL itself. What cannot answer is removed without it, when the others have
 -- their places: a primary's row that is forced out of three nodes would leave them without any.
-local function remove(context, node)
+local function remove(context, node, sync)
+  if sync then
+    settled.ask(context, SYNC_SQL, { context.inventory.formation_id, sync })
+    settled.wait(context, "drop " .. node.name, others(node.name))
+  end
   local machine = context.provider:node(node.name)
   local runs = machine:status() == "running"
   local alive = runs and machine:service():status() == "running"
@@ -106,8 +110,8 @@ local function delete(context, name)
   error.raise { kind = "verify", operation = "delete " .. name, message = name .. " is still there" }
 end
 
----Takes a node out of the monitor, and with `remove` deletes it with its data. Refused for a primary, and where
----number_sync_standbys could not be met any more.
+---Takes a node out of the monitor, and with `remove` deletes it with its data. Refused for a primary. Where too few
+---standbys are left for number_sync_standbys, that is lowered first.
 ---@param context pgaf.operate.Context
 ---@param name string
 ---@param options { remove?: boolean, force?: boolean } force: also where no standby is left
@@ -126,7 +130,10 @@ function membership.drop(context, name, options)
     refuse_unfit(formation, node, options)
     settled.insist(context, "drop " .. name, others(name))
   end
-  local steps = operate.lines(node and ("take %s out of the monitor"):format(name) or nil,
+  local sync = node and lower_sync(formation, name)
+  local steps = operate.lines(
+    sync and ("set number_sync_standbys from %d to %d"):format(formation.number_sync_standbys, sync) or nil,
+    node and ("take %s out of the monitor"):format(name) or nil,
     deletes and ("delete %s with its data"):format(name) or nil)
   if #steps == 0 then
     return {
@@ -134,9 +141,9 @@ function membership.drop(context, name, options)
     }
   end
   if context.check then return { node = name, would = steps } end
-  for _, step in ipairs(steps) do context.say((step:gsub("^take", "taking"):gsub("^delete", "deleting"))) end
+  for _, step in ipairs(steps) do context.say("going to " .. step) end
   if node then
-    remove(context, node)
+    remove(context, node, sync)
     local left = {}
     for _, other in ipairs(formation.nodes) do
       if other.name ~= name then left[#left + 1] = other.name end
@@ -151,41 +158,12 @@ function membership.drop(context, name, options)
   local machine = deletes and ", and is deleted"
     or status ~= "absent" and "; it is kept with its data, and --remove deletes it" or ""
   return {
-    changed = true, node = name, removed = deletes or false,
+    changed = true, node = name, removed = deletes or false, number_sync_standbys = sync,
     lines = operate.lines(name .. " is no member any more" .. machine, what_to_write(context, name)),
   }
 end
 
 -- ------------------------------------------------------------------------------------------------------------ adding
-
-local function script_path(name)
-  for _, root in ipairs(program.roots) do
-    local path = ("%s/scripts/%s.lua"):format(root, name)
-    if fs.stat(path) then return path end
-  end
-  return error.raise { kind = "missing", operation = "script " .. name, message = "it is not among pgafrun's scripts" }
-end
-
--- What was said about the inventory is said again; which inventory it is, the program knows.
-local function arguments_of(args)
-  local list = {}
-  for _, option in ipairs { "extra_vars", "vault_password_file", "vault_id" } do
-    for _, value in ipairs(args[option] or {}) do
-      list[#list + 1] = "--" .. option:gsub("_", "-")
-      list[#list + 1] = value
-    end
-  end
-  for _, flag in ipairs { "ask_vault_pass", "check", "diff", "json" } do
-    if args[flag] then list[#list + 1] = "--" .. flag:gsub("_", "-") end
-  end
-  return list
-end
-
--- postgres_ha in this process, with its own lock.
-local function provision(args)
-  local chunk = assert(loadfile(script_path "postgres_ha", "t"))
-  return chunk(table.unpack(arguments_of(args)))
-end
 
 -- Others that are missing would be made as well, which is not what was asked for.
 local function refuse_other_missing(context, formation, name)
@@ -217,14 +195,10 @@ function membership.add(context, name, args)
     return state.problems(now, operate.names(context, name), settled.resting(now))
   end, "a node is copied from a primary that is well")
   local began = time.now()
-  local code = provision(args)
-  if args.check then return { node = name, code = code, would = { ("make %s a member"):format(name) } } end
-  if code ~= operate.DONE then
-    error.raise {
-      kind = "command", operation = what, code = tostring(code), message = "postgres_ha failed: see above",
-      hint = "mend the cause and run the same again: it goes on from where it stopped",
-    }
+  if args.check then
+    return { node = name, code = provision.run(args), would = { ("make %s a member"):format(name) } }
   end
+  provision.must(what, args)
   formation = settled.wait(context, what, function(now)
     return state.problems(now, operate.names(context), settled.resting(now))
   end)
