@@ -20,6 +20,19 @@ static void set_string(lua_State *L, const char *name, const char *value) {
   lua_setfield(L, -2, name);
 }
 
+static void set_boolean(lua_State *L, const char *name, bool value) {
+  lua_pushboolean(L, value);
+  lua_setfield(L, -2, name);
+}
+
+/* program.expose(name, object) */
+static int expose(lua_State *L) {
+  luaL_checkstring(L, 1);
+  lua_settop(L, 2);
+  lua_settable(L, lua_upvalueindex(1));
+  return 0;
+}
+
 /* program.run_on(): what somebody keeps open has no deadline, unless one was asked for. */
 static int run_on(lua_State *L) {
   if (!lua_toboolean(L, lua_upvalueindex(1))) scheduler_of(L)->root.deadline = TASK_NEVER;
@@ -29,7 +42,7 @@ static int run_on(lua_State *L) {
 /* require "pgafrun.program": what this run was asked to do. */
 static void preload_program(lua_State *L, const options_t *o, const paths_t *paths, const char *script) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  lua_createtable(L, 0, 8);
+  lua_createtable(L, 0, 12);
   set_string(L, "version", PGAFRUN_VERSION);
   set_string(L, "script", script);
   set_string(L, "inventory", o->inventory);
@@ -45,6 +58,13 @@ static void preload_program(lua_State *L, const options_t *o, const paths_t *pat
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "roots");
+  set_boolean(L, "attachable", o->attachable);
+  set_boolean(L, "break_on_failure", o->break_on_failure);
+  lua_newtable(L);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -3, "exposed");
+  lua_pushcclosure(L, expose, 1);
+  lua_setfield(L, -2, "expose");
   lua_setfield(L, -2, "pgafrun.program");
   lua_pop(L, 1);
 }
@@ -55,6 +75,15 @@ typedef struct run {
   const char *script;
 } run_t;
 
+/* Takes the script on top, and leaves what runs it as this was asked for. */
+static void launch_observed(lua_State *L) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "pgaf.launch");
+  lua_call(L, 1, 1);
+  lua_insert(L, -2);
+  lua_call(L, 1, 1);
+}
+
 /* Pushes the script and its arguments; raises what is wrong with it. Protected: there may be no memory for it. */
 static int prepare(lua_State *L) {
   const run_t *r = lua_touserdata(L, 1);
@@ -63,6 +92,7 @@ static int prepare(lua_State *L) {
   int status = o->code ? luaL_loadbufferx(L, o->code, strlen(o->code), "=(command line)", "t")
                        : luaL_loadfilex(L, r->script, "t");
   if (status != LUA_OK) return lua_error(L);
+  if (o->attachable || o->break_on_failure) launch_observed(L);
   luaL_checkstack(L, o->argument_count + 8, NULL);
   for (int i = 0; i < o->argument_count; i++) lua_pushstring(L, o->arguments[i]);
   return 1 + o->argument_count;

@@ -5,13 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_LOG_FORMAT = 256, OPT_VERSION, OPT_DEADLINE };
+enum { OPT_LOG_FORMAT = 256, OPT_VERSION, OPT_DEADLINE, OPT_BREAK_ON_FAILURE, OPT_ATTACHABLE };
 
 static const struct option long_options[] = {{"help", no_argument, NULL, 'h'},
                                              {"inventory", required_argument, NULL, 'i'},
                                              {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
                                              {"quiet", no_argument, NULL, 'q'},
                                              {"deadline", required_argument, NULL, OPT_DEADLINE},
+                                             {"break-on-failure", no_argument, NULL, OPT_BREAK_ON_FAILURE},
+                                             {"attachable", no_argument, NULL, OPT_ATTACHABLE},
                                              {"verbose", no_argument, NULL, 'v'},
                                              {"version", no_argument, NULL, OPT_VERSION},
                                              {NULL, 0, NULL, 0}};
@@ -28,6 +30,9 @@ void options_print_help(void) {
        "  -q, --quiet            only warnings and errors; twice: only errors\n"
        "      --log-format FMT   text (default) or json, on standard error\n"
        "      --deadline SECONDS end the script after this time, putting things back (default 14400)\n"
+       "      --break-on-failure open a prompt where a task fails, with its variables, before anything is "
+       "undone\n"
+       "      --attachable       let `pgafrun attach` look into this run; also $PGAFRUN_ATTACHABLE=1\n"
        "      --version          version, and those of the libraries\n"
        "  -h, --help             this text;  pgafrun SCRIPT --help  tells a script's own arguments\n"
        "\n"
@@ -65,6 +70,8 @@ static int parse_option(options_t *o, int opt, char **argv, int at) {
   case 'v': o->verbosity++; return 0;
   case 'q': o->verbosity--; return 0;
   case OPT_VERSION: o->version = true; return 0;
+  case OPT_BREAK_ON_FAILURE: o->break_on_failure = true; return 0;
+  case OPT_ATTACHABLE: o->attachable = true; return 0;
   case OPT_LOG_FORMAT: return parse_log_format(optarg, &o->log.json);
   case OPT_DEADLINE: o->has_deadline = true; return parse_seconds(optarg, &o->deadline);
   case ':': return usage("a value is missing after ", argv[at]);
@@ -72,9 +79,15 @@ static int parse_option(options_t *o, int opt, char **argv, int at) {
   }
 }
 
+static bool is_set(const char *name) {
+  const char *value = getenv(name);
+  return value && *value && strcmp(value, "0") != 0;
+}
+
 int options_parse(options_t *o, int argc, char **argv) {
   memset(o, 0, sizeof *o);
   o->deadline = 14400;
+  o->attachable = is_set("PGAFRUN_ATTACHABLE");
   opterr = 0;
   for (;;) {
     int at = optind;

@@ -19,6 +19,7 @@ typedef struct options {
   double deadline;   /* seconds */
   bool has_deadline; /* it was asked for */
   bool help, version;
+  bool break_on_failure, attachable;
 } options_t;
 
 /* 0, or EXIT_USAGE after one line on stderr. */

@@ -18,4 +18,17 @@ program.roots = {}
 ---For a script that somebody keeps open: it has no deadline any more, unless --deadline gave one. To be called first.
 function program.run_on() end
 
+---@type boolean --attachable
+program.attachable = false
+---@type boolean --break-on-failure
+program.break_on_failure = false
+
+---Lets who attaches to this run see an object under a name, as a drill shows itself: its methods can be called from there.
+---@param name string
+---@param object any nil: no more
+function program.expose(name, object) end
+
+---@type table<string, any> what was exposed
+program.exposed = {}
+
 return program

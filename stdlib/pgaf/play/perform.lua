@@ -3,6 +3,7 @@
 
 local throw = error
 local error = require "pgafrun.error"
+local failure = require "pgaf.failure"
 local task = require "pgafrun.task"
 
 local perform = {}
@@ -11,17 +12,11 @@ local DEFAULT_TIMEOUT = 300
 local DEFAULT_RETRIES = 3 -- of a step with until_
 local DEFAULT_DELAY = 1
 
--- A mistake in a script is a plain string: its place is lost unless it is kept here.
-local function with_traceback(raised)
-  if type(raised) ~= "string" then return raised end
-  return error.new { kind = "script", message = raised, traceback = debug.traceback(nil, 2) }
-end
-
 ---Calls f(...) and turns a plain string that it raises into an error with its traceback.
 ---@param f function
 ---@param ... any
 ---@return boolean ok, any result or error
-function perform.try(f, ...) return xpcall(f, with_traceback, ...) end
+function perform.try(f, ...) return failure.try(f, ...) end
 
 ---What a cancellation or the run's own deadline raised: nothing of a step's.
 ---@param raised any

@@ -1,0 +1,106 @@
+-- A person's look into a task that stands still: at a breakpoint(), or where it fails.
+--
+-- The task stands, all others go on. The prompt is a task of its own (task.interlude), on the terminal or in a
+-- `pgafrun attach`, whichever there is; of several tasks that stop, one after the other gets it.
+
+local error = require "pgafrun.error"
+local failure = require "pgaf.failure"
+local log = require "pgafrun.log"
+local stop = require "pgaf.debugger.stop"
+local task = require "pgafrun.task"
+local terminal = require "pgaf.debugger.terminal"
+
+local debugger = {}
+
+-- What ends a script on purpose, or says that its user made a mistake, is nothing to look into.
+local NO_FAILURES = { cancelled = true, exit = true, usage = true, inventory = true }
+
+local attached = {}             -- prompts of other processes, oldest first
+local seen = setmetatable({}, { __mode = "k" }) -- failures that were shown already
+local busy, freed = false, task.condition()
+
+---@class pgaf.debugger.Front where a prompt can be shown
+---@field read fun(self, prompt: string): string? waits for a line; nil: there will be none, the task goes on
+---@field write fun(self, text: string) must not wait
+---@field foreground fun(self, t: pgafrun.Task?) the task that its user can interrupt from now on
+---@field completes fun(self, session: pgaf.repl.Session?) who knows what the input may go on with
+---@field columns fun(self): integer
+---@field leave fun(self) the conversation is over
+
+---A prompt of another process can take stopped tasks, until it is withdrawn.
+---@param front pgaf.debugger.Front
+function debugger.offer(front) attached[#attached + 1] = front end
+
+---@param front pgaf.debugger.Front
+function debugger.withdraw(front)
+  for i, one in ipairs(attached) do
+    if one == front then return table.remove(attached, i) end
+  end
+end
+
+local function pass(told)
+  log.warn(("%s: passed, because there is neither a terminal nor an attached prompt to stop at"):format(told))
+end
+
+local function converse(stopped, front)
+  local ok, problem = pcall(stop.converse, stopped, front)
+  front:leave()
+  if not ok and not error.is(problem, "cancelled") then log.warn("the prompt failed: " .. tostring(problem)) end
+end
+
+local function with_prompt(stopped)
+  while busy do freed:wait() end
+  busy = true
+  local _ <close> = setmetatable({}, { __close = function()
+    busy = false
+    freed:notify(1)
+  end })
+  local front = terminal.open() or attached[1]
+  if not front then return pass(stopped.told) end
+  converse(stopped, front)
+end
+
+-- The stack is the caller's; `marker` is the function of this module that was called on it.
+local function stand_still(told, marker, problem)
+  if not busy and #attached == 0 and not terminal.is_there() then return pass(told) end
+  local stopped = stop.new {
+    co = coroutine.running(), marker = marker, problem = problem, label = task.current():label(), told = told,
+  }
+  local ok, trouble = task.interlude("prompt: " .. stopped.label, with_prompt, stopped)
+  if not ok and not error.is(trouble, "cancelled") then log.warn("the prompt failed: " .. tostring(trouble)) end
+end
+
+---What the global breakpoint() calls.
+function debugger.breakpoint()
+  local info = debug.getinfo(3, "Sl")
+  local where = info and ("%s:%d"):format(info.short_src, info.currentline) or "?"
+  stand_still(("breakpoint at %s, in task %s"):format(where, task.current():label()), debugger.breakpoint)
+  task.check() -- it may have been told to end
+end
+
+-- Will a pcall around it catch this error? Those of pgaf.failure do, but want it to be looked at.
+local function is_handled()
+  for level = 3, math.huge do
+    local info = debug.getinfo(level, "f")
+    if not info then return false end
+    if info.func == pcall then return true end
+    if info.func == xpcall then return not failure.is_handler(select(2, debug.getlocal(level, 2))) end
+  end
+end
+
+---Stops the task, on whose stack this is called, at an error that nothing in it will catch.
+---@param problem any
+function debugger.failed(problem)
+  if seen[problem] or type(problem) == "table" and NO_FAILURES[problem.kind] then return end
+  if is_handled() then return end
+  seen[problem] = true -- it may be raised again further out
+  stand_still(("task %s failed: %s"):format(task.current():label(), tostring(problem)), debugger.failed, problem)
+end
+
+---From here on failures stop the task that they happen to.
+function debugger.arm()
+  task.on_failure(debugger.failed)
+  failure.watch(debugger.failed)
+end
+
+return debugger
