@@ -74,6 +74,7 @@ function conduct.drill(fault, args, inventory, say, report)
 
   drill:read_baseline()
   drill:check_budget()
+  drill:check_possible()
   if snapshot then snapshots.check(drill) end
   drill.result.versions = versions.read(drill)
 

@@ -23,9 +23,15 @@ local fault = {}
 ---@field observe? number|fun(drill: pgaf.Drill): number seconds that are looked at before it is put back, where no
 ---fail-over is waited for
 ---@field needs string[] what the provider must be able to do
+---@field possible? fun(drill: pgaf.Drill): string? why it cannot be done to this formation, having looked closer
 ---@field nodes integer data nodes that it takes, at least
 ---@field victim? fun(drill: pgaf.Drill): string the node the timeline follows; default the primary
 ---@field run fun(drill: pgaf.Drill)
+
+local function a_function(value, where, report)
+  if type(value) ~= "function" then report(where, "wants a function of the drill") end
+  return value
+end
 
 local fields = schema.record {
   title = { schema.text(), required = true },
@@ -42,13 +48,9 @@ local fields = schema.record {
   },
   needs = { schema.list(schema.text()), default = {} },
   nodes = { schema.integer(2, 100), default = 2 },
-  victim = { function(value) return value end },
-  run = {
-    function(value, where, report)
-      if type(value) ~= "function" then report(where, "wants a function of the drill") end
-      return value
-    end, required = true,
-  },
+  victim = { a_function },
+  possible = { a_function },
+  run = { a_function, required = true },
 }
 
 local function name_of(path) return (path:match("([^/]+)%.lua$"):gsub("_", "-")) end

@@ -104,6 +104,27 @@ function Drill:read_baseline()
   self.result.settings = results.settings(self.baseline)
 end
 
+--- Raises kind "unsupported" when the fault's file finds that this formation cannot be drilled so. Only looks.
+function Drill:check_possible()
+  local wanted = self.options.fault
+  local reason = wanted.possible and wanted.possible(self)
+  if not reason then return end
+  error.raise {
+    kind = "unsupported", operation = "fault " .. wanted.name,
+    message = ("fault %s cannot be done here: %s"):format(wanted.name, reason),
+    hint = "nothing was touched",
+  }
+end
+
+--- Names of nodes.
+---@param nodes pgaf.Node[]
+---@return string[]
+function Drill:names(nodes)
+  local names = {}
+  for i, node in ipairs(nodes) do names[i] = node.name end
+  return names
+end
+
 --- Computes what a fail-over can take with the settings of now; raises kind "impossible-budget", with the arithmetic,
 --- when one is wanted and the budget is below its best case.
 function Drill:check_budget()

@@ -8,6 +8,7 @@ local files = require "pgaf.incus.files"
 local instance = require "pgaf.incus.instance"
 local launch = require "pgaf.provider.incus_launch"
 local layout = require "pgaf.provider.incus_layout"
+local slow_line = require "pgaf.provider.line"
 local partition = require "pgaf.provider.partition"
 local session = require "pgaf.incus.session"
 local shell = require "pgaf.shell"
@@ -134,6 +135,12 @@ function Node:thaw()
   return self:instance():thaw()
 end
 
+local function addresses_of(provider, names)
+  local addresses = {}
+  for i, name in ipairs(names) do addresses[i] = provider:node(name):address() end
+  return addresses
+end
+
 ---Cuts the node off from other nodes, silently and both ways, until heal or the next boot.
 ---@param options? { from?: string[], gateway?: boolean } names of nodes; default: all others of the inventory.
 ---gateway: also from what lies behind the default gateway, and from the host itself
@@ -146,16 +153,34 @@ function Node:cut(options)
       if name ~= self.name then names[#names + 1] = name end
     end
   end
-  local addresses = {}
-  for i, name in ipairs(names) do addresses[i] = provider:node(name):address() end
-  partition.cut(self, addresses, options and options.gateway)
+  partition.cut(self, addresses_of(provider, names), options and options.gateway)
 end
 
----Takes every cut back.
+---Those nodes cannot reach this one's server any more, silently, until heal or the next boot; it reaches theirs.
+---@param options { towards: string[] } names of nodes
+function Node:mute(options)
+  own_status(self, "mute")
+  partition.mute(self, addresses_of(self.provider, options.towards), self.entry.port)
+end
+
+---What this node sends to those gets slow, lossy or narrow, until heal or the next boot.
+---@param options { towards: string[], line: pgaf.Line } names of nodes
+function Node:slow(options)
+  own_status(self, "slow")
+  slow_line.slow(self, addresses_of(self.provider, options.towards), options.line)
+end
+
+---Why `slow` cannot be done here; nil when it can. Touches nothing.
+---@param wanted pgaf.Line
+---@return string? reason
+function Node:cannot_slow(wanted) return slow_line.refusal(self, wanted) end
+
+---Takes back every cut, muting and slow line.
 ---@return boolean changed
 function Node:heal()
   own_status(self, "heal")
-  return partition.heal(self)
+  local slow = slow_line.heal(self)
+  return partition.heal(self) or slow
 end
 
 ---Why it cannot have a snapshot without being frozen for it; nil when it can. Touches nothing.
