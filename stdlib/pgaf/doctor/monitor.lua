@@ -6,10 +6,13 @@ local error = require "pgafrun.error"
 local program = require "pgafrun.program"
 local state = require "pgaf.autofailover.state"
 local task = require "pgafrun.task"
+local time = require "pgafrun.time"
 
 local monitor = {}
 
 local LIMIT = 20
+-- What is wrong for so long is no change of state that just happens, and no report that was a moment late.
+local PATIENCE_SECONDS = 5
 
 local function script(name) return ("pgafrun -i %s %s"):format(program.inventory or "INVENTORY", name) end
 
@@ -30,11 +33,19 @@ local function look_at_versions(page, connection)
   end
 end
 
-local function look_at_formation(page, connection, inventory)
-  local names = {}
+local function read_formation(connection, inventory)
+  local names, deadline = {}, time.now() + PATIENCE_SECONDS
   for i, entry in ipairs(inventory.nodes) do names[i] = entry.name end
-  local formation = state.read(connection, inventory.formation_id)
-  local problems = state.problems(formation, names)
+  while true do
+    local formation = state.read(connection, inventory.formation_id)
+    local problems = state.problems(formation, names)
+    if #problems == 0 or time.now() > deadline then return formation, problems end
+    task.sleep(0.25)
+  end
+end
+
+local function look_at_formation(page, connection, inventory)
+  local formation, problems = read_formation(connection, inventory)
   for _, text in ipairs(problems) do page:problem(text, script "state" .. " shows the nodes, their logs tell why") end
   if #problems == 0 then page:ok "the formation is whole" end
   local candidates = 0

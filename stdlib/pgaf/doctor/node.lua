@@ -162,7 +162,7 @@ function node.checks(target, facts, options)
     return { about = target.name, check = name, limit = LIMIT, look = look }
   end
   local checks = {
-    check("inside", function(page) look_inside(page, target, facts) end),
+    check("disks", function(page) look_inside(page, target, facts) end),
     check("clock", function(page) look_at_clock(page, target, facts) end),
     check("certificates", function(page) look_at_certificates(page, target, options.monitor) end),
   }
