@@ -36,9 +36,16 @@ local function speed_lines(r, lines)
   end
 end
 
-local function budget_text(phase, paint)
-  if not phase.budget then return "" end
-  return paint(phase.over and "fail" or "dim", (" of %g s"):format(phase.budget))
+-- A column that is there when somebody gave a budget.
+local function budget_column(r, paint)
+  local width = 0
+  local function text(phase) return phase.budget and (" of %g s"):format(phase.budget) or "" end
+  for _, list in ipairs { r.phases or {}, r.recoveries or {} } do
+    for _, phase in ipairs(list) do width = math.max(width, #text(phase)) end
+  end
+  return function(phase)
+    return paint(phase.over and "fail" or "dim", text(phase) .. (" "):rep(width - #text(phase)))
+  end
 end
 
 local function history_lines(r, lines)
@@ -51,7 +58,7 @@ end
 local function phase_lines(r, paint, lines)
   if not r.phases or #r.phases == 0 or r.promotion and r.promotion ~= "must" and not r.promoted then return end
   lines[#lines + 1] = ""
-  local outage_ended = false
+  local outage_ended, budget_text = false, budget_column(r, paint)
   for _, phase in ipairs(r.phases) do
     if r.gap and not phase.outage and not outage_ended then
       outage_ended = true
@@ -60,17 +67,17 @@ local function phase_lines(r, paint, lines)
     local missed = #phase.unseen > 0 and ("  (unseen: %s%s)"):format(phase.unseen[1],
       #phase.unseen > 1 and " and " .. #phase.unseen - 1 .. " more" or "") or ""
     lines[#lines + 1] = ("  %-26s %8.3f s%s   %s%s"):format(
-      phase.name, phase.seconds, budget_text(phase, paint), paint("dim", phase.setting), missed)
+      phase.name, phase.seconds, budget_text(phase), paint("dim", phase.setting), missed)
   end
 end
 
 -- Where nobody felt anything, there is nothing to tell.
 local function recovery_lines(r, paint, lines)
-  local told = {}
+  local told, budget_text = {}, budget_column(r, paint)
   for _, phase in ipairs(r.recoveries or {}) do
     if phase.seconds > 0 or phase.budget then
       told[#told + 1] = ("  %-26s %s%s   %s"):format(phase.name,
-        phase.recovered and ("%8.3f s"):format(phase.seconds) or "     never", budget_text(phase, paint),
+        phase.recovered and ("%8.3f s"):format(phase.seconds) or "     never", budget_text(phase),
         paint("dim", phase.setting))
     end
   end
