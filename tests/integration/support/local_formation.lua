@@ -35,7 +35,9 @@ function local_formation.new(octet)
   local self = setmetatable({ folder = fs.mkdtemp "pgafrun-f-" }, LocalFormation)
   self.as_root = process.self().uid == 0
   -- the other user may not be able to read the checkout or the build
-  must("cp", "-r", program.roots[1] .. "/stdlib", program.roots[1] .. "/scripts", self.folder)
+  for _, part in ipairs { "stdlib", "scripts", "vendor" } do
+    must("cp", "-r", program.roots[1] .. "/" .. part, self.folder)
+  end
   must("cp", process.getenv "PGAFRUN_TEST_BINARY" or "/proc/self/exe", self.folder .. "/pgafrun")
   fs.chmod(self.folder, PUBLIC)
   fs.mkdir(self.folder .. "/home")
