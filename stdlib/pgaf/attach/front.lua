@@ -84,6 +84,7 @@ function Front:read(prompt, failed)
       if one == reader then table.remove(self.readers, i) end
     end
   end })
+  self.interrupted = false
   send(self, { type = "prompt", text = prompt, failed = failed or false })
   while not self.closed and (self.readers[#self.readers] ~= reader or #self.lines == 0) do reader.condition:wait() end
   if self.closed then return nil end
@@ -105,15 +106,26 @@ function Front:receive(message)
     if #self.lines > LINES then return self:close() end
     pass_lines(self)
   elseif message.type == "interrupt" then
-    if self.running then self.running:cancel() end
+    self:interrupt()
   elseif message.type == "columns" and math.type(message.columns) == "integer" then
     self.width = math.max(20, math.min(message.columns, 1000))
   end
 end
 
+-- It may come before the input that it is about has begun.
+function Front:interrupt()
+  if self.running then
+    self.running:cancel()
+  elseif #self.lines > 0 or #self.readers == 0 then
+    self.interrupted = true
+  end
+end
+
 function Front:foreground(t)
   self.running = t
-  if t then t:patience(PATIENCE) end
+  if not t then return end
+  t:patience(PATIENCE)
+  if self.interrupted or self.closed then t:cancel() end
 end
 
 function Front.completes() end

@@ -38,6 +38,12 @@ function debugger.withdraw(front)
   end
 end
 
+-- One that was given no name is called "task 7" already.
+local function task_name()
+  local label = task.current():label()
+  return label:find "^task %d+$" and label or "task " .. label
+end
+
 local function pass(told)
   log.warn(("%s: passed, because there is neither a terminal nor an attached prompt to stop at"):format(told))
 end
@@ -74,7 +80,7 @@ end
 function debugger.breakpoint()
   local info = debug.getinfo(3, "Sl")
   local where = info and ("%s:%d"):format(info.short_src, info.currentline) or "?"
-  stand_still(("breakpoint at %s, in task %s"):format(where, task.current():label()), debugger.breakpoint)
+  stand_still(("breakpoint at %s, in %s"):format(where, task_name()), debugger.breakpoint)
   task.check() -- it may have been told to end
 end
 
@@ -94,7 +100,7 @@ function debugger.failed(problem)
   if seen[problem] or type(problem) == "table" and NO_FAILURES[problem.kind] then return end
   if is_handled() then return end
   seen[problem] = true -- it may be raised again further out
-  stand_still(("task %s failed: %s"):format(task.current():label(), tostring(problem)), debugger.failed, problem)
+  stand_still(("%s failed: %s"):format(task_name(), tostring(problem)), debugger.failed, problem)
 end
 
 ---From here on failures stop the task that they happen to.

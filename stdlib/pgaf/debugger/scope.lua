@@ -11,6 +11,7 @@ local MOST_FRAMES = 200
 ---@field name? string as the caller calls it
 ---@field where? string "file:line" it is at; nil in C
 ---@field library boolean a function of pgafrun's own library
+---@field line integer where the function begins; -1 in C
 ---@field func function
 
 ---The functions on the stack, the innermost first.
@@ -23,7 +24,7 @@ function scope.frames(co, from)
     local info = debug.getinfo(co, level, "Slnf")
     if not info then break end
     frames[#frames + 1] = {
-      level = level, what = info.what, name = info.name, func = info.func,
+      level = level, what = info.what, name = info.name, func = info.func, line = info.linedefined,
       where = info.currentline > 0 and ("%s:%d"):format(info.short_src, info.currentline) or nil,
       library = info.source:find("/stdlib/pgaf/", 1, true) ~= nil,
     }

@@ -40,7 +40,9 @@ end
 
 local function place(frame)
   if not frame then return "no function in Lua" end
-  return ("%s in %s"):format(frame.where or "[C]", frame.name or (frame.what == "main" and "the main chunk") or "?")
+  local name = frame.name or (frame.what == "main" and "the main chunk") or
+    (frame.what == "Lua" and ("the function of line %d"):format(frame.line)) or "?"
+  return ("%s in %s"):format(frame.where or "[C]", name)
 end
 
 local function show_stack(self, repl)
