@@ -4,6 +4,7 @@ local drills = require "pgaf.drill"
 local finish = require "pgaf.drill.finish"
 local journal = require "pgaf.drill.journal"
 local phases = require "pgaf.drill.phases"
+local program = require "pgafrun.program"
 local providers = require "pgaf.provider"
 local record = require "pgaf.drill.record"
 local results = require "pgaf.drill.result"
@@ -71,6 +72,7 @@ function conduct.drill(fault, args, inventory, say, report)
     repair_timeout = args.repair_timeout, phase_budgets = phases.budgets(args.budget), say = say,
   })
   report(drill.result)
+  program.expose("drill", drill) -- for who attaches to it
 
   drill:read_baseline()
   drill:check_budget()

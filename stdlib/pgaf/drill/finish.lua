@@ -3,6 +3,7 @@
 local throw = error
 local cli = require "pgaf.cli"
 local error = require "pgafrun.error"
+local failure = require "pgaf.failure"
 local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
 local log = require "pgafrun.log"
@@ -147,7 +148,7 @@ function finish.carry_out(runbook, args, inventory)
     formation = inventory.formation, environment = inventory.environment, provider = inventory.provider.kind,
     budget = args.rto, started = time.iso(), version = program.version,
   }
-  local ok, problem = pcall(runbook, args, inventory, finish.say, function(started) result = started end)
+  local ok, problem = failure.pcall(runbook, args, inventory, finish.say, function(started) result = started end)
   -- Interrupted before there was anything to put back.
   if not ok and not result.interrupted then
     task.check()

@@ -11,6 +11,7 @@ local time = require "pgafrun.time"
 local audit = require "pgaf.drill.audit"
 local baseline = require "pgaf.drill.baseline"
 local connect = require "pgaf.connect"
+local failure = require "pgaf.failure"
 local fault = require "pgaf.drill.fault"
 local journal = require "pgaf.drill.journal"
 local judge = require "pgaf.drill.judge"
@@ -157,7 +158,7 @@ function Drill:attempt(f)
     primary = self.baseline.primary, fault = self.options.fault.name,
   })
   self.result.run = self.journal.run
-  local ok, problem = pcall(function()
+  local ok, problem = failure.pcall(function()
     local group <close> = task.group { name = "drill" }
     self.group = group
     f()
