@@ -12,7 +12,10 @@ local pki = {}
 local DAYS = 3650
 local RENEW_SECONDS = 90 * 86400
 
-local function authority_folder(formation)
+---Where the authority's key and certificate are, on the monitor.
+---@param formation pgaf.Formation
+---@return string
+function pki.folder(formation)
   return formation.monitor.paths.ca or formation.monitor.paths.base .. "/ca"
 end
 
@@ -39,7 +42,7 @@ mv ca.key.new ca.key; mv ca.crt.new ca.crt]]
 ---@param formation pgaf.Formation
 ---@return pgaf.Resource
 function pki.authority(formation)
-  local folder = authority_folder(formation)
+  local folder = pki.folder(formation)
   local key, certificate = folder .. "/ca.key", folder .. "/ca.crt"
   local resource = {
     kind = "certificate authority", name = folder, reads = { { "file", key }, { "content", certificate } },
@@ -160,7 +163,7 @@ function pki.server(formation)
       local names = {}
       for _, name in ipairs(dns) do names[#names + 1] = "DNS:" .. name end
       for _, address in ipairs(ip) do names[#names + 1] = "IP:" .. address end
-      local signed = formation.monitor.node:run(SIGN:format(quote.sh(authority_folder(formation)), DAYS), {
+      local signed = formation.monitor.node:run(SIGN:format(quote.sh(pki.folder(formation)), DAYS), {
         stdin = request, env = { names = table.concat(names, ",") },
       }).stdout
       local file = { mode = "0600", user = formation.owner }
