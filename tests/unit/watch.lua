@@ -214,6 +214,15 @@ function T.test_a_wide_screen()
   lu.assertEquals(lines[6]:gsub("%s+", " "), "n2 secondary secondary good 3 0/5001000 2.0 kB 0.4 s quorum running")
 end
 
+function T.test_nothing_is_cut_where_one_line_fits()
+  local model = whole()
+  for columns = 100, 130 do
+    local line = node_line(shown(model, 101, { columns = columns }), "n1")
+    -- two lines a node below that
+    lu.assertEquals(line:find("…", 1, true), nil)
+  end
+end
+
 function T.test_what_is_not_known_is_unknown()
   local lines = shown(models.new(INVENTORY), 1)
   lu.assertStrContains(lines[1], "asking")
@@ -226,7 +235,7 @@ function T.test_every_screen_fits_and_small_ones_can_be_read()
   model:notified(101, { name = "n2", reported = "stop_replication", goal = "wait_primary", health = "unknown" })
   model:event(101, { name = "n2", description = 'Setting goal state of node 2 "n2" (10.0.0.2:5432) to wait_primary' })
   model:silent("n1", 101, ("a reason that is very long, "):rep(9))
-  for _, columns in ipairs { 20, 59, 60, 80, 100, 119, 120, 200 } do
+  for _, columns in ipairs { 20, 59, 60, 80, 100, 105, 112, 113, 120, 200 } do
     for _, rows in ipairs { 3, 8, 10, 24, 50 } do
       for _, how in ipairs { {}, { chosen = "n2", detail = true }, { help = true } } do
         how.columns, how.rows = columns, rows

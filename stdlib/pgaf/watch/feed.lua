@@ -21,6 +21,14 @@ local FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5
 local MONITOR_LONGEST_PAUSE = 2
 local EVENTS_OF_BEFORE = 40
 
+-- Of what the provider tells of a machine: what becomes of it. Its configuration changes with each renewal of a lock.
+local TELLS = {}
+for _, what in ipairs {
+  "created", "started", "stopped", "restarted", "shutdown", "paused", "resumed", "deleted", "renamed", "restored",
+} do
+  TELLS["instance-" .. what] = true
+end
+
 ---@class pgaf.watch.Feed
 ---@field model pgaf.watch.Model
 ---@field provider pgaf.Provider
@@ -111,7 +119,7 @@ local function follow_events(self, works)
   local next_look = time.now() + pause
   while true do
     local event = stream:next(math.max(0.01, next_look - time.now()))
-    if event then
+    if event and TELLS[event.action] then
       self.model:machine_event(event.node, event.at, event.action, event.by)
       self.tell()
       look_at_machine(self, event.node)

@@ -98,20 +98,21 @@ local function add_cell(line, piece, columns, look)
 end
 
 local function one_line_table(rows, names, gap, look, lines)
-  local title = {}
-  for _, column in ipairs(COLUMNS) do
-    add_cell(title, { column[1], "faint" }, (column[3] or names) + gap, look)
-  end
-  lines[#lines + 1] = title
-  for _, row in ipairs(rows) do
+  local function add_line(cell_of)
     local line = {}
-    for _, column in ipairs(COLUMNS) do
-      local piece = row.cells[column[2]]
-      if column[2] == "name" and row.node.name == look.chosen then piece = { piece[1], "chosen" } end
-      add_cell(line, piece, column[3] or names, look)
-      line[#line + 1] = { (" "):rep(gap) }
+    for i, column in ipairs(COLUMNS) do
+      if i > 1 then line[#line + 1] = { (" "):rep(gap) } end
+      add_cell(line, cell_of(column), column[3] or names, look)
     end
     lines[#lines + 1] = line
+  end
+  add_line(function(column) return { column[1], "faint" } end)
+  for _, row in ipairs(rows) do
+    add_line(function(column)
+      local piece = row.cells[column[2]]
+      local chosen = column[2] == "name" and row.node.name == look.chosen
+      return chosen and { piece[1], "chosen" } or piece
+    end)
   end
 end
 
