@@ -4,9 +4,9 @@
 --     pgafrun repl                                  without a formation: Lua and the runtime's modules
 --     echo 'formation' | pgafrun -i INVENTORY repl  what is piped in is run; exit code by the last error
 
+local throw = error
 local cli = require "pgaf.cli"
 local commands = require "pgaf.repl.commands"
-local error = require "pgafrun.error"
 local program = require "pgafrun.program"
 local task = require "pgafrun.task"
 local tty = require "pgafrun.tty"
@@ -73,5 +73,5 @@ end
 
 local ok, result = pcall(run)
 if ok then return result end
-if error.is(result, "exit") then return result.status end
-error.raise(result)
+local is_exit = type(result) == "table" and rawget(result, "kind") == "exit"
+return is_exit and (result.status or 0) or throw(result, 0)

@@ -179,7 +179,7 @@ commands.all.events = {
 
 commands.all.quit = {
   usage = "", summary = "ends the session, as Ctrl-D does",
-  run = function() error.raise { kind = "exit", message = "exit", status = 0 } end,
+  run = function() error.raise { kind = "exit", message = "exit" } end,
 }
 
 -- -------------------------------------------------------------------------------------------------------- running

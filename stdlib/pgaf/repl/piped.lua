@@ -1,5 +1,6 @@
 -- A session without a terminal: the text on standard input, line by line, as if it were typed.
 
+local throw = error
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 
@@ -27,7 +28,12 @@ function piped.run(session)
   local code = 0
   local text = read_input()
   for input in (text:sub(-1) == "\n" and text or text .. "\n"):gmatch "([^\n]*)\n" do
-    if session:feed(input) == "error" then code = code_of(session.values._err) end
+    local ok, outcome = pcall(session.feed, session, input)
+    if not ok then
+      if error.is(outcome, "exit") and not outcome.status then return code end -- :quit
+      throw(outcome, 0)
+    end
+    if outcome == "error" then code = code_of(session.values._err) end
   end
   if session.pending then
     session:reset()
