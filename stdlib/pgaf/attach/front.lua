@@ -9,7 +9,7 @@ local front = {}
 local QUEUE_BYTES = 4 * 1024 * 1024 -- unread by the other side: more, and it is given up
 local LINES = 1000                  -- typed and not yet read
 local DRAIN_SECONDS = 2
-local PATIENCE = 2                  -- seconds that an input may keep the whole run from going on
+local PATIENCE = 1                  -- seconds that an input may keep the whole run from going on
 
 ---@class pgaf.attach.Front: pgaf.debugger.Front
 ---@field closed boolean

@@ -111,6 +111,8 @@ local function task_text(one)
   local text = ("%s: %s"):format(name, one.status or one.state or "?")
   if one.waiting_for then text = ("%s for %s"):format(text, one.waiting_for) end
   if one.since then text = ("%s since %.1f s"):format(text, math.max(0, time.now() - one.since)) end
+  if one.deadline then text = ("%s, %.0f s left"):format(text, one.deadline) end
+  if one.cancelled then text = text .. ", asked to end" end
   if one.where then text = text .. " at " .. one.where end
   return text
 end
@@ -127,8 +129,10 @@ commands.all.tasks = { usage = "", summary = "all tasks: what each waits for, si
 commands.all.handles = {
   usage = "", summary = "what the event loop holds: sockets, timers, processes",
   run = function(session)
-    if not task.handles then usage("handles", "this build of pgafrun does not tell its handles") end
-    session:say(inspect.render(task.handles(), { columns = session:columns() }))
+    for _, one in ipairs(task.handles()) do
+      local state = one.closing and "closing" or not one.active and "idle" or one.referenced and "waits" or "watches"
+      session:say(inspect.plain(("%-10s %-8s %s"):format(one.type, state, one.about)))
+    end
   end,
 }
 
