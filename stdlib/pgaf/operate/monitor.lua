@@ -71,6 +71,11 @@ local function survey(context, formation)
   return survivors, problems
 end
 
+local function has_data(target)
+  return target.node:status() == "running"
+    and target.node:files({ target.paths.pgdata .. "/PG_VERSION" })[target.paths.pgdata .. "/PG_VERSION"] ~= false
+end
+
 local function has_authority(formation)
   local target = formation.monitor
   if target.node:status() ~= "running" then return false end
@@ -87,6 +92,10 @@ local function refuse_unfit(context, formation, args)
   if status ~= "running" and status ~= "absent" then
     operate.refuse(WHAT, ("%s is %s: its monitor may be well"):format(machine.name, status),
       ("pgafrun restart %s --machine starts it; if it is lost, delete it, and run this again"):format(machine.name))
+  end
+  if has_data(formation.monitor) and not args.anew then
+    operate.refuse(WHAT, ("%s has its data, and does not answer: it may only have to be started"):format(machine.name),
+      ("pgafrun restart %s tries; --anew puts that data aside and makes a monitor without it"):format(machine.name))
   end
   if not has_authority(formation) and not args.new_authority then
     operate.refuse(WHAT, "the key of the formation's certificate authority was on the machine that is lost: " ..
