@@ -37,11 +37,10 @@ end, function(context, args)
   local names = logs.nodes(context, args.nodes)
   local width = width_of(names)
   if args.follow then
-    local problems = logs.follow(context, names, args.lines, function(name, text)
+    logs.follow(context, names, args.lines, function(name, text)
       io.stdout:write(args.json and logs.json_line(name, text) or logs.line(name, width, text), "\n")
       io.stdout:flush()
     end)
-    return { code = warn(problems) }
   end
   local entries, problems = logs.last(context, names, args.lines)
   local found, lines = json.as_array(), {}

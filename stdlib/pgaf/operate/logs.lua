@@ -1,11 +1,16 @@
 -- What pg_autoctl and PostgreSQL's start say on the nodes, of several nodes in one.
 
+local throw = error
 local error = require "pgafrun.error"
 local json = require "pgafrun.json"
 local mask = require "pgafrun.mask"
 local operate = require "pgaf.operate"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
+
+-- From the end of a log until it is looked for again, and what of it is told then.
+local AGAIN_SECONDS = 1
+local AGAIN_LINES = 5
 
 local logs = {}
 
@@ -82,28 +87,46 @@ function logs.last(context, names, lines)
   return logs.merge(lists), problems
 end
 
----Tells each line as it is written, until the task is cancelled or all logs have ended.
+-- What a node writes, as long as it does.
+local function follow_once(context, name, lines, tell)
+  local node = context.provider:node(name)
+  local status = node:status()
+  if status ~= "running" then
+    error.raise { kind = "state", operation = "log of " .. name, message = ("%s is %s"):format(name, status) }
+  end
+  local stream <close> = node:service():follow(lines)
+  for text in stream.next, stream do tell(name, clean(text)) end
+end
+
+-- A node that stops ends its log, and goes on with it when it is back.
+local function follow_on(context, name, lines, tell)
+  local told
+  while true do
+    local ok, problem = pcall(follow_once, context, name, lines, function(...)
+      told = nil
+      tell(...)
+    end)
+    task.check()
+    if not ok and not error.is(problem) then throw(problem, 0) end
+    local why = ok and "its log has ended" or problem.message
+    if why ~= told then tell(name, ("-- %s; it is followed again when it goes on"):format(clean(why))) end
+    told, lines = why, AGAIN_LINES
+    task.sleep(AGAIN_SECONDS)
+  end
+end
+
+---Tells each line as it is written, until the task is cancelled. What a node says while it is away is told when it is
+---back, with some lines of before.
 ---@param context pgaf.operate.Context
 ---@param names string[]
 ---@param lines integer of each that were written before
 ---@param tell fun(name: string, text: string)
----@return table<string, string> problems of nodes that could not be followed, by name
 function logs.follow(context, names, lines, tell)
-  local problems = {}
   local group <close> = task.group { name = "logs" }
   for _, name in ipairs(names) do
-    group:spawn_named("log of " .. name, function()
-      local ok, problem = pcall(function()
-        local stream <close> = context.provider:node(name):service():follow(lines)
-        for text in stream.next, stream do tell(name, clean(text)) end
-      end)
-      task.check()
-      problems[name] = ok and "its log has ended" or tostring(problem)
-      tell(name, "-- " .. problems[name])
-    end)
+    group:spawn_named("log of " .. name, follow_on, context, name, lines, tell)
   end
   group:wait()
-  return problems
 end
 
 ---A line for people, or for programs.
