@@ -165,7 +165,7 @@ function T.test_the_monitor_away_and_back()
   local sink = model:sink()
   sink.lost(110, "cannot reach the monitor mon: connection refused")
   local lines = shown(model, 151)
-  lu.assertStrContains(lines[1], "the monitor is away")
+  lu.assertStrContains(lines[1], "state unknown")
   lu.assertStrContains(lines[2], os.date("away since %H:%M:%S (41 s)", 1110))
   lu.assertStrContains(lines[3], "connection refused")
   -- the servers' own word is still there

@@ -41,8 +41,13 @@ Feed.__index = Feed
 
 local feed = {}
 
--- What a person reads in one line.
-local function reason_of(problem) return (tostring(problem.message or problem):match "^[^\n]*") end
+---What a person reads in one line: of a failure with a cause the cause, as whom it is about is told beside it.
+---@param problem pgafrun.Error
+---@return string
+function feed.reason(problem)
+  local innermost = problem.cause and problem.cause.message and problem.cause or problem
+  return (tostring(innermost.message or innermost):match "^[^\n]*")
+end
 
 -- Runs f until it fails, which is told and no end. A mistake in here is one.
 local function keep_trying(f, failed, wait)
@@ -52,7 +57,7 @@ local function keep_trying(f, failed, wait)
     local _, problem = pcall(f, works)
     task.check()
     if not error.is(problem) then throw(problem, 0) end
-    failed(reason_of(problem))
+    failed(feed.reason(problem))
     wait(pause)
     pause = math.min(pause * 2, LONGEST_PAUSE)
   end
@@ -92,7 +97,7 @@ function Feed:ask(name)
   if ok then return end
   task.check()
   if not error.is(problem) then throw(problem, 0) end
-  self.model:silent(name, time.now(), reason_of(problem))
+  self.model:silent(name, time.now(), feed.reason(problem))
 end
 
 -- --------------------------------------------------------------------------------------------------------- machines

@@ -3,6 +3,7 @@
 local throw = error
 local colour = require "pgaf.play.report.colour"
 local error = require "pgafrun.error"
+local feed = require "pgaf.watch.feed"
 local judge = require "pgaf.drill.judge"
 local process = require "pgafrun.process"
 local state = require "pgaf.autofailover.state"
@@ -23,7 +24,7 @@ local function or_tell(f, tell)
   if ok then return end
   task.check()
   if not error.is(problem) then throw(problem, 0) end
-  tell(time.now(), (tostring(problem.message or problem):match "^[^\n]*"))
+  tell(time.now(), feed.reason(problem))
 end
 
 local function ask_monitor(source)

@@ -14,6 +14,8 @@ local STATE_COLUMNS = 19
 -- "prepare_promotion -> stop_replication", as far as a fail-over goes
 local PAIR_COLUMNS = 37
 local LONGEST_NAME = 24
+-- Below that, nothing is said twice.
+local NARROW = 90
 -- Where no terminal says where the right margin is.
 local PLAIN_COLUMNS = 100
 local PROBLEMS_SHOWN = 3
@@ -191,7 +193,7 @@ end
 
 local function verdict(model, look)
   if model.monitor.reached == nil then return { "asking", "faint" } end
-  if model.monitor.reached == false then return { "state unknown: the monitor is away", "bad" } end
+  if model.monitor.reached == false then return { "state unknown", "bad" } end
   for _, node in ipairs(model.nodes) do
     if node.reported ~= node.goal then return { "changing", "warn" } end
   end
@@ -267,9 +269,11 @@ end
 local function event_line(event, look)
   local age = look.now - event.at
   local line = { { clock_of(look)(event.at) .. "  ", "faint" } }
-  if event.nodes[1] then line[#line + 1] = { text.clean(table.concat(event.nodes, ", ")) .. "  ", "bold" } end
   -- the monitor's 'node 1 "pgaf-1" (10.0.0.2:5432)' says the same three times
   local short = text.clean(event.text):gsub('node %d+ "([^"]*)" %([^)]*%)', "%1"):gsub("%s+", " ")
+  local about = text.clean(table.concat(event.nodes, ", "))
+  local says_it = look.columns < NARROW and event.nodes[1] and short:find(event.nodes[1], 1, true)
+  if about ~= "" and not says_it then line[#line + 1] = { about .. "  ", "bold" } end
   line[#line + 1] = { short, age < cells.LIT_SECONDS and "lit" or event.source ~= "monitor" and "warn" or nil }
   return line
 end

@@ -90,7 +90,7 @@ watch_saw_fail_overs() {
     told "\"node\":\"$name\".*\"what\":\"container\"|\"what\":\"container\".*\"node\":\"$name\""
   done
   shown "monitor $MONITOR  away since [0-9:]+ \\(.*\\), it is stopped"
-  shown "state unknown: the monitor is away, writes go to"
+  shown "  state unknown, writes go to"
   told '"what":"monitor"'
   told 'wait_primary'
   if grep -E "\.lua:[0-9]|traceback" "$WORK/screens" "$WORK/watch.errors"; then fail "a mistake of the program was told"; fi
