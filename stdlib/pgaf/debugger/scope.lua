@@ -126,11 +126,11 @@ function scope.environment(co, current, rest)
   end
 
   -- For completion: the names that are in sight.
-  function meta.__pairs()
-    local all, frame = {}, current()
-    for name, value in pairs(rest) do all[name] = value end
-    for _, variable in ipairs(frame and scope.variables(co, frame) or {}) do all[variable.name] = variable.value end
-    return next, all, nil
+  function meta.__names()
+    local names, frame = {}, current()
+    for name in pairs(rest) do names[#names + 1] = name end
+    for _, variable in ipairs(frame and scope.variables(co, frame) or {}) do names[#names + 1] = variable.name end
+    return names
   end
 
   return setmetatable({}, meta)

@@ -6,6 +6,7 @@ local printer = require "pgaf.debugger.print"
 local scope = require "pgaf.debugger.scope"
 local session = require "pgaf.repl.session"
 local task = require "pgafrun.task"
+local time = require "pgafrun.time"
 
 local stop = {}
 
@@ -34,7 +35,9 @@ local function read_frames(self)
   for i, frame in ipairs(all) do
     if frame.func == self.marker then first = i + 2 end
   end
-  self.frames = table.move(all, first, #all, 1, {})
+  local last = #all
+  while last >= first and all[last].what == "C" do last = last - 1 end -- what every task begins with
+  self.frames = table.move(all, first, last, 1, {})
   self.at = scope.nearest(self.frames)
 end
 
@@ -113,7 +116,7 @@ end
 function stop.converse(self, front)
   read_frames(self)
   local function write(text) front:write(text) end
-  local rest = { print = printer(write) }
+  local rest = { print = printer(write), task = task, time = time }
   local repl = session.new {
     environment = scope.environment(self.co, function() return self.frames[self.at] end, rest),
     write = write,
