@@ -191,13 +191,15 @@ end
 ---@param seconds? number default the repair's
 function Drill:put_back(seconds)
   if self.journal.closed then return end
-  put_back.run(self, self.journal, {
+  local formation = put_back.run(self, self.journal, {
     timeout = seconds or self.options.repair_timeout, outcome = self.result.interrupted and "interrupted" or "put back",
     on_trouble = function(node, text) self.options.say(node .. ": " .. text) end,
     before_drop = function()
       if not self.result.interrupted then self:audit() end
     end,
   })
+  -- back at snapshots the roles are those of before
+  self:keep_roles(formation)
 end
 
 --- Starts clients and observers, and lets the clients write in peace for a while.
