@@ -5,23 +5,30 @@ local quote = require "pgaf.quote"
 
 -- More than this is not filled: it would take too long, and is more likely a pool that others have too.
 local MOST_BYTES = 64 * 1024 ^ 3
--- The free bytes of two volumes differ by more than this; those of one pool, asked one after the other, by less.
+-- Their volumes share a pool unless they have a quota: what is free is the same for all then, but for what was written
+-- between two looks.
+local POOLED = { zfs = true, btrfs = true }
 local SAME_BYTES = 1024 ^ 2
 
 local disk = {}
 
-local LOOK = [[stat -f -c '%%i %%S %%a' -- %s]]
+local LOOK = [[stat -f -c '%%i %%T %%S %%a' -- %s]]
 
--- The file system's id, and what root could still write.
+-- The file system's id, whether it may be of a pool, and how many bytes are free.
 local function look(node)
   local output = node:run(LOOK:format(quote.sh(node:paths().pg)), { user = "root" }).stdout
-  local id, block, free = output:match "^(%x+) (%d+) (%d+)"
+  local id, kind, block, free = output:match "^(%x+) (%S+) (%d+) (%d+)"
   if not id then
     error.raise {
       kind = "command", operation = "disk of " .. node.name, message = "stat -f answered: " .. output,
     }
   end
-  return id, tonumber(block) * tonumber(free)
+  return { id = tonumber(id, 16), pooled = POOLED[kind], free = tonumber(block) * tonumber(free) }
+end
+
+-- An id of 0: this kernel does not tell.
+local function is_shared(a, b)
+  return a.id == b.id and a.id ~= 0 or a.pooled and math.abs(a.free - b.free) < SAME_BYTES
 end
 
 ---Why the disk of `node` must not be filled; nil when it may be: it is its own, and not too large.
@@ -29,19 +36,17 @@ end
 ---@param others pgaf.Node[] who must not feel it
 ---@return string? reason
 function disk.refusal(node, others)
-  local id, free = look(node)
+  local own = look(node)
   for _, other in ipairs(others) do
-    local other_id, other_free = look(other)
-    -- 0: this kernel does not tell
-    if (id == other_id and tonumber(id, 16) ~= 0) or math.abs(free - other_free) < SAME_BYTES then
+    if is_shared(own, look(other)) then
       return ("%s and %s write to the same disk (%s): filling it would hit both. Give each data node a volume of " ..
         "its own, of a few GB (postgres.data_dir says where PostgreSQL's data is)"):format(
         node.name, other.name, node:paths().pg)
     end
   end
-  if free > MOST_BYTES then
+  if own.free > MOST_BYTES then
     return ("%.0f GB are free on %s's disk: more than %.0f GB are not filled"):format(
-      free / 1e9, node.name, MOST_BYTES / 1e9)
+      own.free / 1e9, node.name, MOST_BYTES / 1e9)
   end
   return nil
 end

@@ -49,10 +49,10 @@ function Timeline:note(source, text, node, at, mark)
 end
 
 local MARK_TEXTS = {
-  fault_sent = "fault sent", fault_done = "the request to stop it has returned", dead = "its processes are dead",
+  fault_sent = "fault sent", fault_done = "the fault is done", dead = "its processes are dead",
   noticed = "the monitor acts on it", assigned = "promotion assigned", promoted = "promoted, still read-only",
   presumed_gone = "the old primary is presumed gone", writable = "takes writes",
-  first_ack = "first write acknowledged to every client", start_sent = "asked to start again",
+  first_ack = "first write acknowledged to every client", start_sent = "being put back",
   started = "started", heard_of = "reports to the monitor", rejoined = "secondary again",
   synchronous = "replication is synchronous again", whole = "the formation is whole",
 }

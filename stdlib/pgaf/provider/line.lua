@@ -19,8 +19,8 @@ local line = {}
 
 local SLOW = [[
 tc qdisc replace dev "$nic" root handle $handle: htb default 1
-tc class add dev "$nic" parent $handle: classid $handle:1 htb rate $unlimited
-tc class add dev "$nic" parent $handle: classid $handle:2 htb rate $rate
+tc class add dev "$nic" parent $handle: classid $handle:1 htb rate $unlimited quantum 60000
+tc class add dev "$nic" parent $handle: classid $handle:2 htb rate $rate quantum 60000
 [ -z "$netem" ] || tc qdisc add dev "$nic" parent $handle:2 handle 5e54: netem $netem
 for address; do
   tc filter add dev "$nic" parent $handle: protocol ip u32 match ip dst "$address/32" flowid $handle:2
@@ -53,7 +53,8 @@ function line.refusal(node, wanted)
   local result = node:run(("unshare -n sh -ec %s sh 192.0.2.1 2>&1"):format(
     shell.quote('ip link set "$nic" up\n' .. SLOW)), { env = environment(wanted, "lo"), check = false })
   if result.code == 0 then return nil end
-  return ("this kernel cannot do it to %s: %s"):format(node.name, result.stdout:match "[^\n]+" or "no reason given")
+  return ("this kernel cannot do it to %s: %s"):format(node.name,
+    result.stdout:match "([^\n]+)%s*$" or "no reason given")
 end
 
 ---@param node pgaf.incus.Node

@@ -91,8 +91,11 @@ begun() {
 
 passes_and_swaps() {
   local before=$1 after=$2
-  expect 0 scripts/failover_drill.lua --rto 60 --json "$WORK/result.json"
+  expect 0 scripts/failover_drill.lua --rto 60 --budget promotion=60 --budget reader=60 --json "$WORK/result.json"
   says PASSED
+  # the second of the clients is the reader
+  [ "$(field "$WORK/result.json" recoveries.2.budget)" = 60 ] || fail "the reader's budget is not in the result"
+  [ "$(field "$WORK/result.json" recoveries.2.recovered)" = true ] || fail "the reader did not come back"
   [ "$(field "$WORK/result.json" verdict.code)" = 0 ] || fail "the result does not say that it passed"
   [ "$(field "$WORK/result.json" roles.before.primary)" = "$before" ] || fail "the old primary is not $before"
   [ "$(field "$WORK/result.json" roles.after.primary)" = "$after" ] || fail "the new primary is not $after"
@@ -111,6 +114,14 @@ test_passes_twice_and_swaps() {
   [ "$(primary)" = "$first" ] || fail "the roles were not switched back"
 }
 
+# All is well, and the settings are held against what is asked of them.
+test_doctor() {
+  expect 0 scripts/doctor.lua --rto 60
+  says "the formation is whole"
+  expect 1 scripts/doctor.lua --rto 0.5
+  says "it cannot be kept"
+}
+
 test_impossible_budget() {
   expect 2 scripts/failover_drill.lua --rto 0.5 --json "$WORK/result.json"
   says "primary_demote_timeout"
@@ -124,6 +135,8 @@ test_degraded_baseline() {
   (pgaf tests/live/lib/power.lua "$standby" off)
   expect 1 scripts/failover_drill.lua --rto 60
   says "$standby"
+  expect 1 scripts/doctor.lua
+  says "it is stopped"
   (pgaf tests/live/lib/power.lua "$standby" on)
 }
 
@@ -131,13 +144,17 @@ test_monitor_down() {
   (pgaf tests/live/lib/power.lua "$MONITOR" off)
   expect 3 scripts/failover_drill.lua --rto 60
   says "$MONITOR"
+  # one node out of reach hides nothing of the others
+  expect 1 scripts/doctor.lua
+  says "it is stopped"
+  says "PostgreSQL 15"
   (pgaf tests/live/lib/power.lua "$MONITOR" on)
 }
 
 # Also when another drill is at work: the second is refused, and the first is not disturbed.
 test_interrupted() {
   local status moment
-  for moment in "fault sent" "promotion assigned" "asked to start again" "secondary again"; do
+  for moment in "fault sent" "promotion assigned" "being put back" "secondary again"; do
     begun "$moment"
     if [ "$moment" = "promotion assigned" ]; then
       expect 3 scripts/failover_drill.lua --rto 60
@@ -161,6 +178,8 @@ test_killed_and_restored() {
     expect 1 scripts/failover_drill.lua --rto 60
     says "was not put back"
     says "scripts/restore.lua"
+    expect 1 scripts/doctor.lua
+    says "a drill was not put back"
     expect 0 scripts/restore.lua
     says "the formation is whole"
     stays_whole "a restore"
@@ -228,7 +247,7 @@ drill_tests() {
     echo "== $name"
     "test_$name"
   done
-  for name in impossible_budget degraded_baseline monitor_down; do
+  for name in doctor impossible_budget degraded_baseline monitor_down; do
     echo "== $name"
     untouched "test_$name"
   done
