@@ -193,6 +193,7 @@ good a destroy --yes
 run wrong postgres_ha
 [ "$status" -eq 1 ] || fail "a version that does not exist: status $status"
 [ "$(grep -c 'could not be baked: the packages are installed on each node' "$work/out")" -eq 1 ] || fail "not told, or not once"
+! grep -q 'changed *image' "$work/out" || fail "a baking that failed is told as a change"
 said "FAILED: packages on $prefix-1"
 good wrong destroy --yes
 leftovers_gone

@@ -116,9 +116,14 @@ local function of_provider(formation, ahead, make)
   local place = formation.provider
   place:wants_images(packages.recipe(formation))
   return {
-    kind = "image", settles = true,
+    kind = "image",
     probe = function() return (place:image_difference(ahead)) end,
-    apply = function(_, _, _, _, tell) return place[make](place, tell) end,
+    -- a baking that failed has changed nothing: the packages are installed on each node then
+    ensure = function(_, _, tell)
+      local difference, plans = place:image_difference(ahead)
+      if not difference then return nil end
+      return place[make](place, tell) or (#plans == 0 and "removed it: " .. difference or nil)
+    end,
   }
 end
 

@@ -205,7 +205,7 @@ end
 ---Bakes the images that nodes are about to be launched from. Never fails for a reason of its own: without an image the
 ---packages are installed on each node, and that is said.
 ---@param tell? fun(text: string)
----@return string? done nil: only left-overs were removed, or somebody else was quicker
+---@return string? done nil: nothing to bake, it failed, or somebody else was quicker
 function Provider:make_images(tell)
   local done = {}
   look_at_images(bake.sweep, self)
@@ -221,7 +221,6 @@ function Provider:make_images(tell)
       self.baked[plan.digest] = old and old.fingerprint
       log.warn(("%s could not be baked: %s"):format(plan.alias, old and "an old one is taken"
         or "the packages are installed on each node"), { why = tostring(result) })
-      done[#done + 1] = ("%s could not be baked"):format(plan.alias)
     end
   end
   return #done > 0 and table.concat(done, "; ") or nil
