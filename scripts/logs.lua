@@ -1,8 +1,9 @@
--- Shows what pg_autoctl says on one node or on all, in the order in which it was written.
+-- Shows what pg_autoctl, or PostgreSQL, says on one node or on all, in the order in which it was written.
 --
 --     pgafrun -i INVENTORY logs                    the last lines of all nodes, by time
 --     pgafrun -i INVENTORY logs pgaf-1 -n 200
 --     pgafrun -i INVENTORY logs --follow           all nodes as they write, until Ctrl-C
+--     pgafrun -i INVENTORY logs --postgres         the servers' own logs
 
 local finish = require "pgaf.drill.finish"
 local json = require "pgafrun.json"
@@ -33,6 +34,7 @@ return operate.script({
   parser:argument("nodes", "Which; default: the monitor and all data nodes."):args "*"
   parser:option("-n --lines", "How many of each."):default("20"):convert(finish.count):argname "N"
   parser:flag("-f --follow", "Go on with each line as it is written.")
+  parser:flag("--postgres", "PostgreSQL's own log instead of pg_autoctl's.")
 end, function(context, args)
   local names = logs.nodes(context, args.nodes)
   local width = width_of(names)
@@ -40,9 +42,9 @@ end, function(context, args)
     logs.follow(context, names, args.lines, function(name, text)
       io.stdout:write(args.json and logs.json_line(name, text) or logs.line(name, width, text), "\n")
       io.stdout:flush()
-    end)
+    end, args.postgres)
   end
-  local entries, problems = logs.last(context, names, args.lines)
+  local entries, problems = logs.last(context, names, args.lines, args.postgres)
   local found, lines = json.as_array(), {}
   for i, entry in ipairs(entries) do
     found[i] = { node = entry.node, at = time.iso(entry.at), text = entry.text }

@@ -1,10 +1,12 @@
--- What pg_autoctl and PostgreSQL's start say on the nodes, of several nodes in one.
+-- What pg_autoctl, or PostgreSQL itself, says on the nodes, of several nodes in one.
 
 local throw = error
 local error = require "pgafrun.error"
+local formations = require "pgaf.autofailover.formation"
 local json = require "pgafrun.json"
 local mask = require "pgafrun.mask"
 local operate = require "pgaf.operate"
+local server_log = require "pgaf.operate.server_log"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 
@@ -54,13 +56,16 @@ function logs.merge(lists)
   end
 end
 
-local function read(context, name, lines)
-  local node = context.provider:node(name)
-  local status = node:status()
-  if status ~= "running" then
-    error.raise { kind = "state", operation = "log of " .. name, message = ("%s is %s"):format(name, status) }
-  end
-  local entries = node:service():entries(lines)
+-- The node, as whose log it is: of one that does not run there is none to be read.
+local function member(context, name)
+  local status = context.provider:node(name):status()
+  if status == "running" then return formations.open(context.provider, context.inventory).by_name[name] end
+  return error.raise { kind = "state", operation = "log of " .. name, message = ("%s is %s"):format(name, status) }
+end
+
+local function read(context, name, lines, postgres)
+  local target = member(context, name)
+  local entries = postgres and server_log.dated(server_log.tail(target, lines)) or target.node:service():entries(lines)
   for _, entry in ipairs(entries) do entry.node, entry.text = name, clean(entry.text) end
   return entries
 end
@@ -69,15 +74,16 @@ end
 ---@param context pgaf.operate.Context
 ---@param names string[]
 ---@param lines integer of each
+---@param postgres? boolean PostgreSQL's own log
 ---@return pgaf.operate.LogEntry[] entries, table<string, string> problems of nodes that could not be read, by name
-function logs.last(context, names, lines)
+function logs.last(context, names, lines, postgres)
   local lists, problems = {}, {}
   do
     local group <close> = task.group { name = "logs" }
     for i, name in ipairs(names) do
       lists[i] = {}
       group:spawn_named("log of " .. name, function()
-        local ok, entries = pcall(read, context, name, lines)
+        local ok, entries = pcall(read, context, name, lines, postgres)
         task.check()
         if ok then lists[i] = entries else problems[name] = tostring(entries) end
       end)
@@ -88,24 +94,20 @@ function logs.last(context, names, lines)
 end
 
 -- What a node writes, as long as it does.
-local function follow_once(context, name, lines, tell)
-  local node = context.provider:node(name)
-  local status = node:status()
-  if status ~= "running" then
-    error.raise { kind = "state", operation = "log of " .. name, message = ("%s is %s"):format(name, status) }
-  end
-  local stream <close> = node:service():follow(lines)
+local function follow_once(context, name, lines, tell, postgres)
+  local target = member(context, name)
+  local stream <close> = postgres and server_log.follow(target, lines) or target.node:service():follow(lines)
   for text in stream.next, stream do tell(name, clean(text)) end
 end
 
 -- A node that stops ends its log, and goes on with it when it is back.
-local function follow_on(context, name, lines, tell)
+local function follow_on(context, name, lines, tell, postgres)
   local told
   while true do
     local ok, problem = pcall(follow_once, context, name, lines, function(...)
       told = nil
       tell(...)
-    end)
+    end, postgres)
     task.check()
     if not ok and not error.is(problem) then throw(problem, 0) end
     local why = ok and "its log has ended" or problem.message
@@ -121,10 +123,11 @@ end
 ---@param names string[]
 ---@param lines integer of each that were written before
 ---@param tell fun(name: string, text: string)
-function logs.follow(context, names, lines, tell)
+---@param postgres? boolean PostgreSQL's own log
+function logs.follow(context, names, lines, tell, postgres)
   local group <close> = task.group { name = "logs" }
   for _, name in ipairs(names) do
-    group:spawn_named("log of " .. name, follow_on, context, name, lines, tell)
+    group:spawn_named("log of " .. name, follow_on, context, name, lines, tell, postgres)
   end
   group:wait()
 end

@@ -8,6 +8,8 @@ local task = require "pgafrun.task"
 -- A formation that is well is seen to be so within state.STABLE_SECONDS; a bit more for a transition that just ends.
 -- A change asked for while a setting is being applied would take half a minute.
 local PATIENCE_SECONDS = 8
+-- A slow machine's formation that is well now and then is looked at for longer.
+local WAVERING_SECONDS = 30
 local DEADLOCK = "40P01"
 local TRIES = 3
 
@@ -65,15 +67,20 @@ function settled.part(formation, keep)
 end
 
 local function wait(context, seconds, judge)
-  local problems = {}
+  local problems, well = {}, false
   local ok, formation, since = pcall(state.wait_whole, function() return context.reach:monitor("operate") end,
     context.inventory.formation_id, {
-      timeout = seconds, judge = judge, on_read = function(_, found) problems = found end,
+      timeout = seconds, judge = judge,
+      on_read = function(_, found)
+        well = #found == 0
+        if not well then problems = found end
+      end,
     })
   if ok then return formation, since end
   task.check()
   if not error.is(formation, "timeout", "not-whole") then throw(formation, 0) end
-  return nil, problems
+  if #problems == 0 then problems = { "the monitor did not answer often enough to tell" } end
+  return nil, problems, well
 end
 
 ---Before anything is touched: raises kind "unhealthy" with the reasons where the formation is not what an action needs.
@@ -83,7 +90,8 @@ end
 ---@param hint? string
 ---@return pgaf.FormationState
 function settled.insist(context, what, judge, hint)
-  local formation, problems = wait(context, PATIENCE_SECONDS, judge)
+  local formation, problems, well = wait(context, PATIENCE_SECONDS, judge)
+  if not formation and well then formation, problems = wait(context, WAVERING_SECONDS, judge) end
   if formation then return formation end
   return error.raise {
     kind = "unhealthy", operation = what, reasons = problems, hint = hint or "pgafrun state shows the formation",
