@@ -22,11 +22,12 @@ remove_user() {
 }
 clean() {
   remove_user
-  rm -rf "$WORK"
+  rm -rf "$WORK" ${SOCKETS:+"$SOCKETS"}
 }
 trap clean EXIT
 remove_user # of a test that was killed
 useradd --system --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$TEST_USER"
+SOCKETS=/tmp/pgafrun-$(id -u "$TEST_USER") # of runs that can be attached to
 
 # That user may not be able to read the checkout.
 cp "$PGAFRUN" "$WORK/pgafrun"

@@ -78,7 +78,7 @@ untouched() {
 begun() {
   local tries
   : >"$WORK/drill"
-  (pgaf scripts/failover_drill.lua --rto 60) >"$WORK/drill" 2>&1 </dev/null &
+  (pgaf --attachable scripts/failover_drill.lua --rto 60) >"$WORK/drill" 2>&1 </dev/null &
   DRILL=$!
   for ((tries = 0; tries < 2400; tries++)); do
     ! grep -q -- "$1" "$WORK/drill" || return 0
@@ -159,6 +159,10 @@ test_interrupted() {
     if [ "$moment" = "promotion assigned" ]; then
       expect 3 scripts/failover_drill.lua --rto 60
       says "is being changed by"
+      # who looks into it disturbs nothing either
+      expect 0 scripts/attach.lua failover_drill -c :tasks -c :timeline -c drill.result.roles.before.primary
+      says "watch the monitor"
+      says "fault sent"
     fi
     kill -INT "$DRILL"
     status=0
