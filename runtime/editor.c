@@ -175,7 +175,7 @@ static void take_key(editor_t *e, const editor_token_t *token) {
     op_tell_part(&e->read->op);
   } else if (key == CTRL_R) {
     editor_search_begin(e);
-  } else {
+  } else if (editor_knows_key(token)) {
     press(e, token->key, token->key_length);
   }
 }
@@ -431,39 +431,6 @@ static int open_locale(editor_t *e) {
   return e->locale ? 0 : UV_ENOSYS;
 }
 
-static void bind_keys(EditLine *el) {
-  static const char *const keys[][2] = {
-      {"^W", "ed-delete-prev-word"},
-      {"\033[3~", "ed-delete-next-char"},
-      {"\033[H", "ed-move-to-beg"},
-      {"\033[F", "ed-move-to-end"},
-      {"\033[1~", "ed-move-to-beg"},
-      {"\033[4~", "ed-move-to-end"},
-      {"\033OH", "ed-move-to-beg"},
-      {"\033OF", "ed-move-to-end"},
-      {"\033[1;5C", "em-next-word"},
-      {"\033[1;5D", "ed-prev-word"},
-      {"\033[A", "ed-prev-history"},
-      {"\033[B", "ed-next-history"},
-      {"\033[C", "ed-next-char"},
-      {"\033[D", "ed-prev-char"},
-      {"\033OA", "ed-prev-history"},
-      {"\033OB", "ed-next-history"},
-      {"\033OC", "ed-next-char"},
-      {"\033OD", "ed-prev-char"},
-      {"\033p", "ed-search-prev-history"},
-      {"\033n", "ed-search-next-history"},
-      /* these read on by themselves */
-      {"^V", "ed-unassigned"},
-      {"^Q", "ed-unassigned"},
-      {"^R", "ed-unassigned"},
-      {"^S", "ed-unassigned"},
-      {"\033x", "ed-unassigned"},
-      {"\033X", "ed-unassigned"},
-  };
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) el_set(el, EL_BIND, keys[i][0], keys[i][1], NULL);
-}
-
 static int open_libedit(editor_t *e) {
   struct termios before = e->mode;
   HistEventW event;
@@ -479,7 +446,7 @@ static int open_libedit(editor_t *e) {
   el_wset(e->el, EL_HIST, history_w, e->history);
   el_wset(e->el, EL_PROMPT, editor_prompt);
   el_wset(e->el, EL_UNBUFFERED, 1); /* once in its editing mode, it stays there */
-  bind_keys(e->el);
+  editor_bind_keys(e->el);
   tcsetattr(e->in_fd, TCSANOW, &before);
   e->mode.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR | ISTRIP);
   e->mode.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | IEXTEN);

@@ -58,6 +58,11 @@ struct editor {
 void editor_enter(editor_t *e);
 void editor_leave(editor_t *e);
 
+/* --- editor_bindings.c --- */
+
+void editor_bind_keys(EditLine *el);
+bool editor_knows_key(const editor_token_t *token);
+
 /* --- editor_screen.c: to be called between enter and leave --- */
 
 /* Takes prompt and line away; the cursor stands where the prompt began. */

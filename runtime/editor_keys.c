@@ -110,9 +110,11 @@ static void set_key(editor_token_t *token, const unsigned char *text, size_t siz
 /* Terminals send the end of a line as \r. */
 static size_t end_lines(wchar_t *text, size_t length) {
   size_t kept = 0;
+  wchar_t last = 0;
   for (size_t i = 0; i < length; i++) {
-    if (text[i] == '\n' && i > 0 && text[i - 1] == '\r') continue;
-    text[kept++] = text[i] == '\r' ? '\n' : text[i];
+    wchar_t c = text[i];
+    if (c != '\n' || last != '\r') text[kept++] = c == '\r' ? '\n' : c;
+    last = c;
   }
   text[kept] = 0;
   return kept;
