@@ -182,11 +182,17 @@ static void take_over(tty_raw_t *raw) {
 static void on_stopped(uv_signal_t *signal, int signo) {
   tty_restore();
   raise(SIGSTOP);
+  take_over(signal->data); /* before anybody else draws: the shell's screen is not ours */
 }
 
 static void on_continued(uv_signal_t *signal, int signo) {
   tty_raw_t *raw = signal->data;
-  take_over(raw);
+  if (tty_mode_is_changed()) {
+    /* entered once more, a terminal forgets where its cursor was before */
+    tty_mode_set(raw->fd, &raw->mode, false, raw->leave);
+  } else {
+    take_over(raw);
+  }
   raw->resumed = true;
   if (raw->reading) {
     raw->resumed = false;
