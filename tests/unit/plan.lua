@@ -6,13 +6,12 @@ local task = require "pgafrun.task"
 local test = require "pgaf.test"
 local lu = test.lu
 
-local T = {}
+local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
+local plays = dofile(here .. "/support/plays.lua")
 
-local function new(...)
-  local targets = {}
-  for i, name in ipairs { ... } do targets[i] = { name = name } end
-  return play.new { title = "test", targets = targets }
-end
+local new = plays.new
+
+local T = {}
 
 local function nothing() end
 
@@ -23,13 +22,7 @@ local function refusal(p)
   return raised.message
 end
 
--- Runs a play; returns the result and the lines a person sees.
-local function run(p, options)
-  local lines = {}
-  options = options or {}
-  options.write = function(line) lines[#lines + 1] = line end
-  return p:plan():run(report.new(options)), table.concat(lines, "\n")
-end
+local function run(p, options) return plays.run(p, nil, nil, options or {}) end
 
 -- Statuses that are not named have not come.
 local function counts(named)

@@ -1,25 +1,17 @@
 -- Check mode: probes for real, nothing applied, and what cannot be known yet said to be so.
 local error = require "pgafrun.error"
 local play = require "pgaf.play"
-local report = require "pgaf.play.report"
 local test = require "pgaf.test"
 local lu = test.lu
 
+local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
+local plays = dofile(here .. "/support/plays.lua")
+
+local new = plays.new
+
 local T = {}
 
-local function new(...)
-  local targets = {}
-  for i, name in ipairs { ... } do targets[i] = { name = name } end
-  return play.new { title = "test", targets = targets }
-end
-
-local function run(p, mode)
-  local lines = {}
-  local result = p:plan():run(report.new {
-    verbose = true, write = function(line) lines[#lines + 1] = line end,
-  }, mode or { check = true })
-  return result, table.concat(lines, "\n")
-end
+local function run(p, mode) return plays.run(p, mode or { check = true }) end
 
 -- "step target status: detail" of each item.
 local function told(result)

@@ -1,28 +1,16 @@
 -- What steps say about how they are done: sections, groups, retries, batches, handlers, results, limits of failures.
 local error = require "pgafrun.error"
 local play = require "pgaf.play"
-local report = require "pgaf.play.report"
 local task = require "pgafrun.task"
 local test = require "pgaf.test"
 local lu = test.lu
 
+local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
+local plays = dofile(here .. "/support/plays.lua")
+
+local new, run = plays.new, plays.run
+
 local T = {}
-
-local function targets_of(...)
-  local targets = {}
-  for i, name in ipairs { ... } do targets[i] = { name = name } end
-  return targets
-end
-
-local function new(...) return play.new { title = "test", targets = targets_of(...) } end
-
-local function run(p, mode, selection)
-  local lines = {}
-  local result = p:plan(selection):run(report.new {
-    verbose = true, write = function(line) lines[#lines + 1] = line end,
-  }, mode)
-  return result, table.concat(lines, "\n")
-end
 
 -- A step that always changes something and notes that it ran.
 local function noting(log, name, fields)
@@ -60,7 +48,7 @@ end
 -- ------------------------------------------------------------------------------------------------- where steps run
 
 function T.test_group_expressions_choose_targets_in_the_plays_order()
-  local targets = targets_of("mon", "pg-1", "pg-2", "pg-3")
+  local targets = plays.targets("mon", "pg-1", "pg-2", "pg-3")
   targets[1].groups, targets[2].groups, targets[3].groups = { "monitor" }, { "data", "quorum" }, { "data", "quorum" }
   targets[4].groups = { "data" }
   local function on(expression)
@@ -86,7 +74,7 @@ function T.test_group_expressions_choose_targets_in_the_plays_order()
 end
 
 function T.test_unknown_groups_and_empty_choices_are_refused()
-  local p = play.new { title = "test", targets = targets_of("pg-1"), groups = { data = { "pg-1" }, monitor = {} } }
+  local p = play.new { title = "test", targets = plays.targets("pg-1"), groups = { data = { "pg-1" }, monitor = {} } }
   p:step { "one", on = "dat", run = print }
   p:step { "two", on = "x-*", run = print }
   p:step { "three", on = "monitor", run = print }
@@ -506,7 +494,7 @@ end
 -- ------------------------------------------------------------------------------------------------- failures and size
 
 function T.test_a_machine_that_is_away_is_unreachable_and_no_failure_of_the_step()
-  local targets = targets_of("gone", "up", "server-gone")
+  local targets = plays.targets("gone", "up", "server-gone")
   targets[1].node = { status = function() return "stopped" end }
   targets[2].node = { status = function() return "running" end }
   targets[3].node = { status = function() error.raise { kind = "network", message = "no route" } end }
