@@ -4,7 +4,10 @@
 local client = require "pgaf.incus.client"
 local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
+local formations = require "pgaf.autofailover.formation"
 local http = require "pgafrun.http"
+local packages = require "pgaf.autofailover.packages"
+local program = require "pgafrun.program"
 local task = require "pgafrun.task"
 local thresholds = require "pgaf.doctor.thresholds"
 
@@ -150,6 +153,25 @@ local MENDS = {
   network = "is the remote's address right (incus remote list), and does the daemon run?",
 }
 
+-- The image with the packages in it only makes things quicker: that it is not there is no problem.
+local function look_at_baked_image(page, provider)
+  if not provider.settings.bake then
+    return page:ok "the packages are installed on each node (provider.bake = false)"
+  end
+  provider:wants_images(packages.recipe(formations.open(provider, provider.inventory)))
+  local ok, difference = pcall(provider.image_difference, provider, true)
+  task.check()
+  if not ok then
+    page:warning("baked images cannot be looked at: " .. (error.is(difference) and difference.message
+      or tostring(difference)), "provider.bake = false does without: the packages are installed on each node")
+  elseif difference then
+    page:ok(("%s yet: the next launch bakes it, or pgafrun -i %s bake"):format(difference,
+      program.inventory or "INVENTORY"))
+  else
+    page:ok "the image with the packages in it is there"
+  end
+end
+
 ---@param provider pgaf.incus.Provider
 ---@return pgaf.doctor.Check
 function incus.server_check(provider)
@@ -170,8 +192,9 @@ function incus.checks(provider)
     return { about = "incus", check = name, limit = LIMIT, look = function(page) look(page, provider) end }
   end
   return {
-    check("extensions", look_at_extensions), check("permissions", look_at_project), check("needs", look_at_needs),
+    check("extensions", look_at_extensions), check("permissions", look_at_project), check("profiles", look_at_needs),
     check("storage", look_at_storage), check("images", look_at_images),
+    check("baked image", look_at_baked_image),
   }
 end
 
