@@ -7,6 +7,7 @@ local log_stream = require "pgaf.provider.log_stream"
 local logs = require "pgaf.operate.logs"
 local operate = require "pgaf.operate"
 local primary = require "pgaf.operate.primary"
+local server_log = require "pgaf.operate.server_log"
 local settings = require "pgaf.operate.settings"
 local settled = require "pgaf.operate.settled"
 local test = require "pgaf.test"
@@ -126,6 +127,14 @@ function T.test_a_clock_without_a_day_gets_one_from_the_file()
   local ages = {}
   for i, entry in ipairs(entries) do ages[i] = written - entry.at end
   lu.assertEquals(ages, { 11, 11, 11, 8, 0 })
+end
+
+function T.test_a_servers_lines_have_their_time_and_go_on()
+  local entries = server_log.dated "2026-11-23 02:50:56.482 UTC [413] LOG:  one\n\tDETAIL of it\n"
+  lu.assertEquals(#entries, 2)
+  lu.assertEquals(os.date("!%Y-%m-%d %H:%M:%S", math.floor(entries[1].at)), "2026-11-23 02:50:56")
+  lu.assertAlmostEquals(entries[1].at % 1, 0.482, 0.001)
+  lu.assertEquals(entries[2].at, entries[1].at)
 end
 
 function T.test_the_last_lines_of_a_text()
