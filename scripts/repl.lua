@@ -32,6 +32,8 @@ if program.run_on then program.run_on() end
 
 local terminal <close> = tty.is_terminal(STDIN) and require("pgaf.repl.terminal").open() or nil
 
+if terminal then require("pgaf.debugger").offer(require("pgaf.debugger.terminal").share(terminal)) end
+
 local function write(text)
   if terminal then return terminal:write(text) end
   io.stdout:write(text)

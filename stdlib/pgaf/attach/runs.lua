@@ -8,7 +8,8 @@ local process = require "pgafrun.process"
 local runs = {}
 
 local PRIVATE = tonumber("700", 8)
-local NAME_BYTES = 40 -- of a script's name in that of its socket: a socket's path is short
+local NAME_BYTES = 40   -- of a script's name in that of its socket
+local FOLDER_BYTES = 45 -- of what the folder is in: the path of a socket has 107 at most
 
 ---@class pgaf.attach.Run
 ---@field name string the script's
@@ -24,7 +25,8 @@ end
 local function candidates()
   local me, list = process.self(), {}
   local runtime = process.getenv "XDG_RUNTIME_DIR"
-  if runtime and runtime:sub(1, 1) == "/" and belongs_to(runtime, me.uid) then list[1] = runtime .. "/pgafrun" end
+  local usable = runtime and runtime:sub(1, 1) == "/" and #runtime <= FOLDER_BYTES
+  if usable and belongs_to(runtime, me.uid) then list[1] = runtime .. "/pgafrun" end
   list[#list + 1] = ("/tmp/pgafrun-%d"):format(me.uid)
   return list, me.uid
 end

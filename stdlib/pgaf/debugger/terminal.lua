@@ -50,4 +50,28 @@ function Front.columns() return tty.size(1) or COLUMNS end
 
 function Front:leave() self.editor:close() end
 
+local Shared = setmetatable({}, { __index = Front })
+Shared.__index = Shared
+
+---The terminal of a prompt that is there already, whose input has come to a breakpoint().
+---@param owner pgaf.repl.Terminal
+---@return pgaf.debugger.Front
+function terminal.share(owner) return setmetatable({ editor = owner.editor, owner = owner }, Shared) end
+
+function Shared:write(text) self.owner:write(text) end
+
+function Shared:foreground(t) self.editor:foreground(t or self.outer) end
+
+function Shared:completes(session)
+  self.session, self.beneath, self.outer = session, self.owner.session, self.owner.running
+  self.owner.session = session
+end
+
+-- What is beneath is as it was: its completion, and what Ctrl-C cancels.
+function Shared:leave()
+  if not self.session then return end
+  self.owner.session, self.session = self.beneath, nil
+  self.editor:foreground(self.outer)
+end
+
 return terminal

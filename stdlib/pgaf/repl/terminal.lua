@@ -17,6 +17,7 @@ local MORE = "... "
 ---@field editor pgafrun.line.Editor
 ---@field history pgaf.repl.History
 ---@field session pgaf.repl.Session? once there is one: it completes
+---@field running pgafrun.Task? what Ctrl-C cancels
 local Terminal = {}
 Terminal.__index = Terminal
 
@@ -58,7 +59,10 @@ function Terminal:ask(prompt) return (self.editor:read(prompt)) end
 
 ---For pgaf.repl.session: which task Ctrl-C cancels.
 ---@param running pgafrun.Task?
-function Terminal:foreground(running) self.editor:foreground(running) end
+function Terminal:foreground(running)
+  self.running = running
+  self.editor:foreground(running)
+end
 
 -- An input is kept when it is whole, also when it ended the session.
 local function feed(self, session, text)
