@@ -4,6 +4,7 @@
 # that sourced.
 
 WATCH_TERMINALS=0
+WATCH_BESIDE=() # processes in the background
 
 pane() { tmux -u -S "$WORK/tmux.$WATCH_TERMINALS" "$@"; }
 
@@ -22,7 +23,12 @@ END
   pane -f /dev/null new-session -d -s watch -x "$1" -y "$2" sh "$WORK/watch.shell"
 }
 
-watch_closes() { [ "$WATCH_TERMINALS" -eq 0 ] || pane kill-server >/dev/null 2>&1 || true; }
+# Idempotent; also for a test that failed in the middle.
+watch_closes() {
+  [ "$WATCH_TERMINALS" -eq 0 ] || pane kill-server >/dev/null 2>&1 || true
+  if [ ${#WATCH_BESIDE[@]} -gt 0 ]; then kill "${WATCH_BESIDE[@]}" 2>/dev/null || true; fi
+  WATCH_BESIDE=()
+}
 
 # shows PATTERN: waits until a line of the screen matches.
 shows() {
@@ -61,7 +67,7 @@ watch_begins() {
   (pgaf scripts/watch.lua --json) >"$WORK/watch.json" 2>"$WORK/watch.errors" </dev/null &
   WATCH_JSON=$!
   record "$$" &
-  WATCH_RECORDER=$!
+  WATCH_BESIDE=("$!" "$WATCH_JSON")
 }
 
 shown() {
@@ -77,9 +83,10 @@ watch_saw_fail_overs() {
   local name
   whole
   shows "  whole, writes go to"
-  kill "$WATCH_RECORDER"
   kill -INT "$WATCH_JSON"
-  wait "$WATCH_RECORDER" "$WATCH_JSON" || true
+  wait "$WATCH_JSON" || true
+  kill "${WATCH_BESIDE[0]}"
+  WATCH_BESIDE=()
   for name in "${NODES[@]}"; do
     shown "whole, writes go to $name"
     shown "^$name +primary +(draining|demote_timeout)"
