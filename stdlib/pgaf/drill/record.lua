@@ -117,9 +117,8 @@ function record.check_room(folder, runs)
   if ok then return end
   task.check()
   error.raise {
-    kind = "file", operation = "keep the results", code = error.is(problem) and problem.code or nil, cause = problem,
-    message = ("the results cannot be kept in %s: %s"):format(folder, error.is(problem) and problem.message
-      or tostring(problem)),
+    kind = "file", operation = "drill", code = error.is(problem) and problem.code or nil, cause = problem,
+    message = ("what it finds cannot be kept in %s"):format(folder),
     hint = ("%d MB are wanted there; nothing was touched"):format(megabytes),
   }
 end
