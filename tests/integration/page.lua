@@ -77,7 +77,7 @@ local function browse(arguments)
   local command = {
     program_name, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions",
     "--no-first-run", "--hide-scrollbars", "--enable-logging=stderr", "--v=0", "--virtual-time-budget=3000",
-    "--user-data-dir=" .. folder .. "/profile", timeout = 60, extend_env = { HOME = folder },
+    "--user-data-dir=" .. folder .. "/profile", timeout = 120, extend_env = { HOME = folder },
   }
   table.move(arguments, 1, #arguments, #command + 1, command)
   local result = process.run(command)

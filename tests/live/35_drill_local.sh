@@ -71,6 +71,8 @@ pgaf() {
 # shellcheck source=tests/live/lib/drill.sh
 source tests/live/lib/drill.sh
 
+expect 0 scripts/doctor.lua
+says "none of its 3 nodes exists yet"
 expect 0 scripts/postgres_ha.lua
 drill_tests
 
@@ -79,6 +81,9 @@ for fault in switchover postmaster-kill replica-kill container-freeze; do
   expect 0 scripts/drill.lua "$fault" --report "$WORK/tmp/$fault.html"
   grep -q "<title>PASSED: " "$WORK/tmp/$fault.html"
 done
+# A client that keeps to its node has none that takes its writes, for longer than somebody allowed.
+expect 2 scripts/drill.lua switchover --budget reader=600 --budget pinned=0.01
+says "a pinned client writes: not back after"
 # What this provider cannot do, and what nobody can, is refused before anything is touched.
 expect 3 scripts/drill.lua power-cut
 expect 64 scripts/drill.lua switchovr
