@@ -6,6 +6,7 @@ local fs = require "pgafrun.fs"
 local help = require "pgaf.repl.help"
 local inspect = require "pgaf.repl.inspect"
 local log = require "pgafrun.log"
+local rows = require "pgaf.repl.rows"
 local suggest = require "pgaf.suggest"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
@@ -107,33 +108,28 @@ local function tree_lines(nodes, level, lines, describe)
 end
 
 local function task_text(one)
-  local name = one.name and one.name ~= "" and one.name or "task " .. tostring(one.id or "?")
-  local text = ("%s: %s"):format(name, one.status or one.state or "?")
+  local text = ("%s: %s"):format(one.name ~= "" and one.name or "task " .. tostring(one.id), one.status)
   if one.waiting_for then text = ("%s for %s"):format(text, one.waiting_for) end
-  if one.since then text = ("%s since %.1f s"):format(text, math.max(0, time.now() - one.since)) end
-  if one.deadline then text = ("%s, %.0f s left"):format(text, one.deadline) end
-  if one.cancelled then text = text .. ", asked to end" end
-  if one.where then text = text .. " at " .. one.where end
-  return text
+  if one.since then text = ("%s, since %.1f s"):format(text, math.max(0, time.now() - one.since)) end
+  return one.where and text .. ", at " .. one.where or text
 end
 
 local function run_tasks(session)
-  local tree = task.tree and task.tree()
-  local list = tree and (tree[1] and tree or { tree }) or task.list()
-  if not tree then table.sort(list, function(a, b) return a.id < b.id end) end
-  session:say(inspect.plain(table.concat(tree_lines(list, 0, {}, task_text), "\n")))
+  session:say(inspect.plain(table.concat(tree_lines(task.tree(), 0, {}, task_text), "\n")))
 end
 
 commands.all.tasks = { usage = "", summary = "all tasks: what each waits for, since when", run = run_tasks }
 
+local function run_handles(session)
+  local list = task.handles()
+  for _, handle in ipairs(list) do
+    handle.state = handle.closing and "closing" or handle.active and "active" or "idle"
+  end
+  session:say(table.concat(rows.aligned({ "type", "state", "about" }, list), "\n"))
+end
+
 commands.all.handles = {
-  usage = "", summary = "what the event loop holds: sockets, timers, processes",
-  run = function(session)
-    for _, one in ipairs(task.handles()) do
-      local state = one.closing and "closing" or not one.active and "idle" or one.referenced and "waits" or "watches"
-      session:say(inspect.plain(("%-10s %-8s %s"):format(one.type, state, one.about)))
-    end
-  end,
+  usage = "", summary = "what the event loop has open: sockets, timers, processes", run = run_handles,
 }
 
 -- ------------------------------------------------------------------------------------------------------ the others
