@@ -54,7 +54,8 @@ _pgafrun() {
       --deadline | -e) return ;;
     esac
     case $word in
-      -*) _pgafrun_words '-i --inventory -e -v --verbose -q --quiet --log-format --deadline --version -h --help' "$word" ;;
+      -*) _pgafrun_words '-i --inventory -e -v --verbose -q --quiet --log-format --deadline
+    --break-on-failure --attachable --version -h --help' "$word" ;;
       */* | .*) _pgafrun_files "$word" ;;
       *)
         [ -n "$inline" ] || _pgafrun_words "$(_pgafrun_scripts "$program")" "$word"
