@@ -17,6 +17,9 @@ local function style()
   return ""
 end
 
+-- "2025-03-01 12:34" of an ISO time; all are in UTC.
+local function minute(time) return time and time:sub(1, 16):gsub("T", " ") or "" end
+
 local function seconds(value) return value and ("%.2f s"):format(value) or "" end
 
 local function values_of(gap)
@@ -70,10 +73,10 @@ local function put_runs(parts, result, link)
     local name = ("%s %d"):format(run.fault, run.number)
     local href = run.run and link and link(run)
     rows[i] = { href and { ('<a href="%s">%s</a>'):format(escaped(href), escaped(name)) } or name, run.verdict,
-      seconds(run.gap), run.lost and tostring(run.lost) or "", run.started or "", table.concat(run.reasons, "; ") }
+      seconds(run.gap), run.lost and tostring(run.lost) or "", (minute(run.started)), table.concat(run.reasons, "; ") }
   end
   parts[#parts + 1] = "<section><h2>Runs, in their order</h2>\n"
-  put_table(parts, { "run", "verdict", ">without writes", ">lost", "begun", "why" }, rows)
+  put_table(parts, { "run", "verdict", ">without writes", ">lost", "begun (UTC)", "why" }, rows)
   parts[#parts + 1] = "</section>\n"
 end
 
@@ -98,8 +101,8 @@ function page.render(result, link)
     ("<title>%s</title>\n<style>%s</style>\n</head>\n<body>\n<main>\n"):format(escaped(title), style()),
     ('<div class="verdict%s"><h1><span class="name">%s</span> campaign on %s</h1>\n'):format(
       result.verdict.code == 0 and " pass" or "", escaped(result.verdict.name), escaped(result.formation)),
-    ('<p class="soft">%d runs, %s to %s%s%s</p></div>\n'):format(#result.runs, escaped(result.started),
-      escaped(result.ended), result.seed and escaped(", shuffled with seed " .. result.seed) or "",
+    ('<p class="soft">%d runs, %s to %s UTC%s%s</p></div>\n'):format(#result.runs, escaped((minute(result.started))),
+      escaped((minute(result.ended))), result.seed and escaped(", shuffled with seed " .. result.seed) or "",
       result.not_run > 0 and escaped((", %d not come to"):format(result.not_run)) or ""),
   }
   put_faults(parts, result)
