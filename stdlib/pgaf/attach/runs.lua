@@ -31,10 +31,15 @@ local function candidates()
   return list, me.uid
 end
 
+local function is_private(path, uid)
+  local ours, found = belongs_to(path, uid)
+  return ours and found.mode == PRIVATE, found
+end
+
 -- What somebody else could have put there is refused: they would be asked what is typed.
 local function check(path, uid)
-  local ours, found = belongs_to(path, uid)
-  if ours and found.mode == PRIVATE then return end
+  local private, found = is_private(path, uid)
+  if private then return end
   error.raise {
     kind = "config", operation = "attach", code = "folder",
     message = not found and ("%s is not there"):format(path) or
@@ -62,13 +67,12 @@ function runs.path(folder, script)
   return ("%s/%s-%d.sock"):format(folder, name, process.self().pid)
 end
 
----The sockets that are there, whether somebody listens or not.
+---The sockets that are there, whether somebody listens or not. A folder that is not this user's alone has none.
 ---@return pgaf.attach.Run[]
 function runs.list()
   local list, folders, uid = {}, candidates()
   for _, folder in ipairs(folders) do
-    if fs.stat(folder) then
-      check(folder, uid)
+    if is_private(folder, uid) then
       for _, entry in ipairs(fs.list(folder)) do
         local name, pid = entry:match "^(.*)%-(%d+)%.sock$"
         if name then list[#list + 1] = { name = name, pid = math.tointeger(pid), path = folder .. "/" .. entry } end
