@@ -100,7 +100,9 @@ watch_saw_fail_overs() {
   shown "  state unknown, writes go to"
   told '"what":"monitor"'
   told 'wait_primary'
-  if grep -E "\.lua:[0-9]|traceback" "$WORK/screens" "$WORK/watch.errors"; then fail "a mistake of the program was told"; fi
+  if grep -E "attempt to|traceback|\[internal" "$WORK/screens" "$WORK/watch.errors"; then
+    fail "a mistake of the program was told"
+  fi
   [ "$(head -n 1 "$WORK/watch.json" | "$PGAFRUN" -e 'print(require("pgafrun.json").decode(io.read "l").whole)')" = true ] ||
     fail "the first object of --json is not the whole formation"
 }
