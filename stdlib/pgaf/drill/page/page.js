@@ -204,7 +204,7 @@
     const limit = h.limit === undefined ? "; too few to tell whether this one is slower" : ", limit " + seconds(h.limit);
     section("Earlier runs of this drill", el("p", { class: "soft" },
       h.n + " runs: median " + seconds(h.median) + ", 95 % within " + seconds(h.p95) + ", longest " + seconds(h.max) + limit),
-    table(["begun (UTC)", ">without writes", "", "verdict"], rows));
+    table(["begun (UTC)", ">without writes", "red: slower than its history", "verdict"], rows));
   }
 
   verdict();
