@@ -372,11 +372,15 @@ function T.test_as_json()
     { "orders", true, "n1", "1970-01-01T00:18:21.000Z" })
   lu.assertEquals({ all.nodes[2].name, all.nodes[2].sync, all.nodes[2].lag_bytes, all.nodes[2].server.role },
     { "n2", "quorum", 2048, "standby" })
+  model:polled(polled(101, row(1, "n1", "primary")))
+  lu.assertIs(export.formation(model, how).whole, false)
+  model:monitor_lost(101, "away")
+  lu.assertEquals(export.formation(model, how).whole, json.null)
   local unknown = json.decode(json.encode(export.formation(models.new(INVENTORY), how)))
   lu.assertEquals({ unknown.whole, unknown.nodes[1].reported, unknown.nodes[1].lag_bytes },
     { json.null, json.null, json.null })
   model:machine("n1", 100.5, "stopped")
-  lu.assertEquals(json.decode(json.encode(export.change(changes[1], how))), {
+  lu.assertEquals(json.decode(json.encode(export.change(changes[#changes], how))), {
     what = "container", at = "1970-01-01T00:18:20.500Z", node = "n1", before = "running", after = "stopped",
   })
 end

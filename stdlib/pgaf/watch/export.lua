@@ -32,6 +32,11 @@ local function node_of(model, node, look)
   }
 end
 
+local function whole_of(model)
+  if not model.monitor.reached then return json.null end
+  return or_null(model.is_whole)
+end
+
 ---All of it.
 ---@param model pgaf.watch.Model
 ---@param look { now: number, wall: number }
@@ -45,7 +50,7 @@ function export.formation(model, look)
     what = "formation", at = iso(look.now, look), formation = model.formation, id = model.id,
     number_sync_standbys = or_null(model.number_sync_standbys),
     writes_go_to = or_null(leader and not word.read_only and leader.name or nil),
-    whole = or_null(monitor.reached and model.is_whole or nil),
+    whole = whole_of(model),
     problems = json.as_array(monitor.reached and model.problems or {}), nodes = nodes,
     monitor = {
       name = monitor.name, reached = or_null(monitor.reached), since = iso(monitor.since, look),

@@ -103,8 +103,9 @@ watch_saw_fail_overs() {
   if grep -E "attempt to|traceback|\[internal" "$WORK/screens" "$WORK/watch.errors"; then
     fail "a mistake of the program was told"
   fi
-  [ "$(head -n 1 "$WORK/watch.json" | "$PGAFRUN" -e 'print(require("pgafrun.json").decode(io.read "l").whole)')" = true ] ||
-    fail "the first object of --json is not the whole formation"
+  [ "$(head -n 1 "$WORK/watch.json" | "$PGAFRUN" -e '
+    local all = require("pgafrun.json").decode(io.read "l")
+    print(all.what, #all.nodes)')" = $'formation\t2' ] || fail "the first object of --json is not the formation"
 }
 
 # Keys, another size, and whatever ends it.
