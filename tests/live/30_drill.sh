@@ -50,5 +50,13 @@ expect 0 scripts/postgres_ha.lua
 watch_once
 watch_begins
 drill_tests
+
+# The lab's storage would freeze each node for its snapshot.
+test_snapshot_would_freeze() {
+  expect 3 scripts/failover_drill.lua --snapshot
+  says "freezes it meanwhile"
+}
+echo "== snapshot_would_freeze"
+untouched test_snapshot_would_freeze
 watch_saw_fail_overs
 watch_in_hand
