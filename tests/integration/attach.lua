@@ -366,4 +366,30 @@ function T.test_a_failure_on_a_terminal_can_abort_the_run()
   lu.assertStrContains(r.stdout, "put back")
 end
 
+function T.test_a_step_of_a_play_that_fails_is_looked_into()
+  local r = on_a_terminal([[
+    local here, play = require "pgaf.here", require "pgaf.play"
+    local p = play.new { title = "This machine", targets = { here.target "this" } }
+    p:step { "fails", run = function()
+      local wanted = { port = 5432 }
+      return wanted.host.name
+    end }
+    return play.main(p, {})]], "wanted.port * 2\n:c\n", "--break-on-failure")
+  lu.assertEquals(r.code, 1, r.stdout)
+  lu.assertStrContains(r.stdout, "task fails on this failed: ")
+  lu.assertStrContains(r.stdout, "10864")
+  lu.assertStrContains(r.stdout, "1 failed")
+end
+
+function T.test_a_breakpoint_at_a_prompt()
+  local r = process.run {
+    "script", "--quiet", "--return", "--command", pgafrun .. " repl", "/dev/null", timeout = LONG,
+    extend_env = { TERM = "xterm", XDG_STATE_HOME = folder },
+    stdin = "function f(a) local b = a + 1 breakpoint() return b * 1000 end\nf(1)\nb = 41\n:c\n:quit\n",
+  }
+  lu.assertEquals(r.code, 0, r.stdout)
+  lu.assertStrContains(r.stdout, "breakpoint at input:1")
+  lu.assertStrContains(r.stdout, "41000")
+end
+
 test.run("attach", T)

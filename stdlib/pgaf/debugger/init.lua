@@ -15,7 +15,7 @@ local debugger = {}
 -- What ends a script on purpose, or says that its user made a mistake, is nothing to look into.
 local NO_FAILURES = { cancelled = true, exit = true, usage = true, inventory = true }
 
-local attached = {}             -- prompts of other processes, oldest first
+local offered = {} -- prompts that are there, oldest first
 local seen = setmetatable({}, { __mode = "k" }) -- failures that were shown already
 local busy, freed = false, task.condition()
 
@@ -25,16 +25,17 @@ local busy, freed = false, task.condition()
 ---@field foreground fun(self, t: pgafrun.Task?) the task that its user can interrupt from now on
 ---@field completes fun(self, session: pgaf.repl.Session?) who knows what the input may go on with
 ---@field columns fun(self): integer
+---@field owner? table who has had the terminal before, where that is so
 ---@field leave fun(self) the conversation is over
 
----A prompt of another process can take stopped tasks, until it is withdrawn.
+---A prompt that is there, of another process or of this one, can take stopped tasks, until it is withdrawn.
 ---@param front pgaf.debugger.Front
-function debugger.offer(front) attached[#attached + 1] = front end
+function debugger.offer(front) offered[#offered + 1] = front end
 
 ---@param front pgaf.debugger.Front
 function debugger.withdraw(front)
-  for i, one in ipairs(attached) do
-    if one == front then return table.remove(attached, i) end
+  for i, one in ipairs(offered) do
+    if one == front then return table.remove(offered, i) end
   end
 end
 
@@ -54,6 +55,14 @@ local function converse(stopped, front)
   if not ok and not error.is(problem, "cancelled") then log.warn("the prompt failed: " .. tostring(problem)) end
 end
 
+-- What has the terminal already comes first: it may have read ahead.
+local function choose()
+  for _, front in ipairs(offered) do
+    if front.owner then return front end
+  end
+  return terminal.open() or offered[1]
+end
+
 local function with_prompt(stopped)
   while busy do freed:wait() end
   busy = true
@@ -61,14 +70,14 @@ local function with_prompt(stopped)
     busy = false
     freed:notify(1)
   end })
-  local front = terminal.open() or attached[1]
+  local front = choose()
   if not front then return pass(stopped.told) end
   converse(stopped, front)
 end
 
 -- The stack is the caller's; `marker` is the function of this module that was called on it.
 local function stand_still(told, marker, problem)
-  if not busy and #attached == 0 and not terminal.is_there() then return pass(told) end
+  if not busy and #offered == 0 and not terminal.is_there() then return pass(told) end
   local stopped = stop.new {
     co = coroutine.running(), marker = marker, problem = problem, label = task.current():label(), told = told,
   }
