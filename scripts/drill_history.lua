@@ -1,10 +1,12 @@
--- What earlier drills of the formation found, from the folders that they left: a row for each fault. Reads files alone.
+-- What earlier drills of the formation found, from the folders that they left: a row for each fault. Touches files only.
 --
 --     pgafrun -i INVENTORY drill_history
 --     pgafrun -i INVENTORY drill_history container-kill --runs
 --     pgafrun -i INVENTORY drill_history --folder results          of a folder that a campaign filled
+--     pgafrun -i INVENTORY drill_history --prune 90                and forgets what is older
 
 local cli = require "pgaf.cli"
+local finish = require "pgaf.drill.finish"
 local history = require "pgaf.drill.history"
 local journal = require "pgaf.drill.journal"
 local json = require "pgafrun.json"
@@ -19,8 +21,14 @@ local args, inventory = cli.parse({
   parser:argument("faults", "Only these."):args "*"
   parser:flag("--runs", "Each run as well.")
   parser:flag("--json", "As one JSON object.")
+  parser:option("--prune", "First remove what drills left that are older.", nil, finish.positive):argname "DAYS"
   parser:option("--folder", "Read the runs that this folder has, such as campaign --folder made it."):argname "FOLDER"
 end, ...)
+
+if args.prune then
+  local gone = history.prune(inventory, args.prune)
+  if not args.json then print(("removed %d runs older than %g days"):format(#gone, args.prune)) end
+end
 
 local wanted = {}
 for _, name in ipairs(args.faults) do wanted[name] = true end

@@ -168,6 +168,25 @@ function T.test_odd_values_in_a_result_do_not_stop_the_others()
   lu.assertEquals(history.by_fault(runs)[1].statistics.n, 1)
 end
 
+local function run_of(opened, closed)
+  clock = clock + 1
+  local folder = ("%s/run-%03d"):format(journal.folder(INVENTORY), clock)
+  fs.mkdir(folder)
+  fs.write(folder .. "/journal", ('{"what":"opened","at":"%s"}\n%s'):format(
+    opened, closed and '{"what":"closed"}\n' or ""))
+  return folder
+end
+
+function T.test_what_is_old_goes_unless_it_was_not_put_back()
+  local old, open = run_of("2020-01-01T00:00:00.000Z", true), run_of("2020-01-01T00:00:00.000Z", false)
+  local young = run_of("2999-01-01T00:00:00.000Z", true)
+  fs.write(journal.folder(INVENTORY) .. "/a-file", "")
+  lu.assertEquals(history.prune(INVENTORY, 30), { old:match "[^/]+$" })
+  lu.assertNil(fs.stat(old))
+  lu.assertNotNil(fs.stat(open))
+  lu.assertNotNil(fs.stat(young))
+end
+
 function T.test_a_place_without_runs_has_none()
   lu.assertEquals(history.of(INVENTORY), {})
   lu.assertEquals(history.read "/dev/null", {})

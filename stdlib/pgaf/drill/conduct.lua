@@ -19,7 +19,7 @@ Exit codes:
   0    passed
   1    the formation was not whole, or an earlier drill was not put back: nothing was touched
   2    clients could not write for longer than --rto, a phase took longer than its --budget, or what the fault's file
-       expects did not come to be; or the budget is impossible
+       expects did not come to be, or with --fail-on-regression: slower than before; or the budget is impossible
   3    a tool, a permission or a connection that the drill needs is missing, or the provider cannot do this fault
   4    acknowledged writes were lost
   5    the formation could not be put back: see scripts/restore.lua

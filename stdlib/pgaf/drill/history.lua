@@ -5,6 +5,7 @@ local fs = require "pgafrun.fs"
 local journal = require "pgaf.drill.journal"
 local json = require "pgafrun.json"
 local statistics = require "pgaf.drill.statistics"
+local time = require "pgafrun.time"
 
 -- A gap is slower than its history when all of these say so: it lies beyond the spread (median + 3 standard deviations,
 -- as the median absolute deviation has them), is a tenth slower than the median, and by more than pg_auto_failover's
@@ -107,6 +108,24 @@ function history.of(inventory, base)
     if here then own[#own + 1] = run end
   end
   return own, troubles
+end
+
+---Removes what drills left that ended so long ago. One that was not put back is kept, however old it is.
+---@param inventory table
+---@param days number
+---@return string[] names of the runs that are gone
+function history.prune(inventory, days)
+  local base, before = journal.folder(inventory), time.iso(time.wall() - days * 86400)
+  local gone = json.as_array()
+  for _, name in ipairs(fs.stat(base) and fs.list(base) or {}) do
+    local folder = ("%s/%s"):format(base, name)
+    local run = fs.stat(folder).type == "directory" and journal.load(folder)
+    if run and run.closed and type(run.opened.at) == "string" and run.opened.at < before then
+      fs.remove_tree(folder)
+      gone[#gone + 1] = name
+    end
+  end
+  return gone
 end
 
 ---By their faults, in the order of the faults' names.

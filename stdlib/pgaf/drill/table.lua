@@ -47,16 +47,20 @@ function rows.lines(list)
   return lines
 end
 
+local function slower_of(row)
+  return row.slower and row.slower > 0 and ("  (%d slower than their history)"):format(row.slower) or ""
+end
+
 ---Each fault's own values, where there are more than the row tells.
 ---@param list pgaf.campaign.Row[]
 ---@return string[]
 function rows.values(list)
   local lines = {}
   for _, row in ipairs(list) do
-    if row.gap.n > 1 then
+    if row.gap.n > 1 or slower_of(row) ~= "" then
       local values = {}
       for i, value in ipairs(row.gap.values) do values[i] = ("%.2f"):format(value) end
-      lines[#lines + 1] = ("%s: %s"):format(row.fault, table.concat(values, " "))
+      lines[#lines + 1] = ("%s: %s%s"):format(row.fault, table.concat(values, " "), slower_of(row))
     end
   end
   return lines
