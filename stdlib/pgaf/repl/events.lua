@@ -42,11 +42,17 @@ function events.gathered(group, say)
   end
 end
 
-local function follow(self, say)
+-- One row of the screen each: monitor:events() tells all of it.
+local function on_one_row(text, columns)
+  local cut = utf8.len(text) and utf8.offset(text, columns)
+  return cut and cut <= #text and text:sub(1, cut - 1) .. "…" or text
+end
+
+local function follow(self, session)
   local group <close> = task.group { name = "events" }
-  local add = events.gathered(group, say)
+  local add = events.gathered(group, function(text) session:say(text) end)
   operate.follow(self.scene:context(), 0, nil,
-    function(event) add(inspect.plain(operate.line(event))) end, add)
+    function(event) add(on_one_row(inspect.plain(operate.line(event)), session:columns())) end, add)
 end
 
 ---Shows them from now on, with what becomes of the connection to the monitor.
@@ -54,7 +60,7 @@ end
 function Events:start(session)
   if self.task then return end
   self.task = self.group:spawn_named(":events", function()
-    local ok, raised = pcall(follow, self, function(text) session:say(text) end)
+    local ok, raised = pcall(follow, self, session)
     self.task = nil
     if not ok then
       task.check()
