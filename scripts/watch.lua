@@ -92,7 +92,7 @@ if not (args.once or args.json or tty.is_terminal(STDOUT)) then
 end
 local ok, result = pcall(run, args, inventory)
 if ok then return result end
-task.check()
+once.check_interrupted()
 if not error.is(result) then error.raise { kind = "internal", message = tostring(result) } end
 log.error(tostring(result))
 return judge.MISSING

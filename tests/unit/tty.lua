@@ -26,9 +26,15 @@ function T.test_what_is_no_terminal()
     "false\tfalse\tfalse\tnil\n")
 end
 
+function T.test_without_a_terminal_none_can_be_taken()
+  local code = [[local ok, problem = pcall(tty.raw) print(ok, problem.kind, problem.code)]]
+  lu.assertEquals(pgafrun(code).stdout, "false\tsystem\tENXIO\n")
+end
+
 function T.test_mistakes_are_told()
   lu.assertErrorMsgContains("no option 'promt'; there are: prompt, secret", tty.read_line, { promt = "?" })
   lu.assertErrorMsgContains("'secret' must be true or false", tty.read_line, { secret = 1 })
+  lu.assertErrorMsgContains("no option 'entr'; there are: enter, leave", tty.raw, { entr = "" })
   lu.assertErrorMsgContains("a file descriptor", tty.is_terminal, -1)
   lu.assertErrorMsgContains("a time in seconds", tty.wait_resize, 0)
 end

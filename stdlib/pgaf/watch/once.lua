@@ -61,6 +61,14 @@ function once.lines(model, columns, sort)
   })
 end
 
+---After a signal: ends with that signal's exit code.
+function once.check_interrupted()
+  local free, why = pcall(task.check)
+  if free then return end
+  if not error.is(why, "cancelled") then throw(why, 0) end
+  error.raise { kind = "cancelled", operation = "watch", message = "interrupted" }
+end
+
 ---@param model pgaf.watch.Model
 ---@return integer
 function once.exit_code(model)
