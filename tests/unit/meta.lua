@@ -141,4 +141,35 @@ function T.test_the_editor_s_settings_name_what_is_there()
   for _, folder in ipairs(settings["workspace.library"]) do lu.assertNotNil(fs.stat(root .. "/" .. folder), folder) end
 end
 
+local function each_lua_file(folder, f)
+  for _, name in ipairs(fs.list(folder)) do
+    local path = folder .. "/" .. name
+    if fs.stat(path).type == "directory" then each_lua_file(path, f)
+    elseif name:match "%.lua$" then f(path, fs.read(path)) end
+  end
+end
+
+local IN_USE = { param = true, ["return"] = true, field = true, type = true, class = true }
+
+-- Names of classes begin with a capital letter after the last dot; modules, which sentences may name, do not.
+local function note_types(path, line, defined, used)
+  local tag, rest = line:match "^%s*%-%-%-@(%l+)%s+(.*)$"
+  if tag == "class" or tag == "alias" then
+    local name, parents = rest:match "^([%w_.]+)(.*)$"
+    defined[name] = true
+    rest = parents
+  end
+  for name in (IN_USE[tag] and rest or ""):gmatch "pgaf[%w_.]*%.%u[%w_]*" do used[name] = path .. ": " .. line end
+end
+
+function T.test_each_class_that_an_annotation_names_is_described()
+  local defined, used = {}, {}
+  for _, folder in ipairs { "docs/meta", "stdlib", "scripts" } do
+    each_lua_file(root .. "/" .. folder, function(path, text)
+      for line in text:gmatch "[^\n]+" do note_types(path, line, defined, used) end
+    end)
+  end
+  for name, place in pairs(used) do lu.assertTrue(defined[name], ("%s is no class (%s)"):format(name, place)) end
+end
+
 test.run("descriptions for editors", T)

@@ -16,6 +16,8 @@ wire.PROTOCOL = 1
 
 local LINE_BYTES = 4 * 1024 * 1024
 
+---@class pgaf.attach.Wire
+---@field connection pgafrun.net.Connection
 local Wire = {}
 Wire.__index = Wire
 
