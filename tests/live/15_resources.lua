@@ -6,7 +6,6 @@ local error = require "pgafrun.error"
 local facts = require "pgaf.facts"
 local fs = require "pgafrun.fs"
 local play = require "pgaf.play"
-local provider = require "pgaf.provider"
 local report = require "pgaf.play.report"
 local resource = require "pgaf.resource"
 local secret = require "pgaf.secret"
@@ -15,49 +14,18 @@ local test = require "pgaf.test"
 
 local lu = test.lu
 
-local FORMATION = "pgaf-live-resources"
-local NAME = FORMATION .. "-1"
+local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
+local container = dofile(here .. "/lib/container.lua")
 
 local group <close> = task.group()
-local place <close> = provider.open({
-  formation = FORMATION, domain = "lxd", postgres = { version = 15 },
-  provider = { kind = "incus", image = "debian/12", profiles = { "default" }, nic = "eth0", ready_timeout = 120 },
-  monitor = { name = NAME .. "-monitor" }, nodes = { { name = NAME } },
-}, group)
-local node = place:node(NAME)
-
-local function delete_everything()
-  task.shield(120, function()
-    for _, one in ipairs(place:nodes()) do one:delete() end
-  end)
-end
-delete_everything()
-local _ <close> = setmetatable({}, { __close = delete_everything })
-node:launch()
-
-local target = { name = NAME, node = node, facts = facts.new(node, 5432) }
+local box <close> = container.new(group, "pgaf-live-resources")
+local node, target, NAME = box.node, box.target, box.name
 
 local function sh(script) return node:run(script).stdout end
 
-local function probe(made)
-  lu.assertNil(made.problems, table.concat(made.problems or {}, "\n"))
-  target.facts:forget()
-  local snapshot = target.facts:fetch(made.reads)
-  return made:probe(target, snapshot), snapshot
-end
+local function probe(made) return box:probe(made) end
 
--- Differs, is applied, is as wanted; and a second run finds nothing to do. Returns what differed and its changes.
-local function converge(made, tell)
-  local difference, snapshot = probe(made)
-  lu.assertIsString(difference, ("%s %s: found as wanted before it was made so"):format(made.kind, made.name))
-  local changes = made:changes(target, snapshot)
-  lu.assertTrue(#changes > 0, difference .. ", and yet no change")
-  for _, change in ipairs(changes) do lu.assertTrue(change.before ~= change.after, change.what) end
-  local done = made:apply(target, difference, snapshot, tell)
-  lu.assertIsString(done)
-  lu.assertNil((probe(made)))
-  return difference, changes, done
-end
+local function converge(made, tell) return box:converge(made, tell) end
 
 -- What somebody did by hand is found and mended.
 local function drift(made, script)

@@ -8,7 +8,6 @@ local facts = require "pgaf.facts"
 local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
 local process = require "pgafrun.process"
-local provider = require "pgaf.provider"
 local resource = require "pgaf.resource"
 local secret = require "pgaf.secret"
 local task = require "pgafrun.task"
@@ -16,28 +15,14 @@ local test = require "pgaf.test"
 
 local lu = test.lu
 
-local FORMATION = "t-pgres-live"
-local NAME = FORMATION .. "-1"
+local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
+local container = dofile(here .. "/lib/container.lua")
+
 local SOCKET = "/var/run/postgresql"
 
 local group <close> = task.group()
-local place <close> = provider.open({
-  formation = FORMATION, domain = "lxd", postgres = { version = 15 },
-  provider = { kind = "incus", image = "debian/12", profiles = { "default" }, nic = "eth0", ready_timeout = 120 },
-  monitor = { name = FORMATION .. "-monitor" }, nodes = { { name = NAME } },
-}, group)
-local node = place:node(NAME)
-
-local function delete_everything()
-  task.shield(120, function()
-    for _, one in ipairs(place:nodes()) do one:delete() end
-  end)
-end
-delete_everything()
-local deleting <close> = setmetatable({}, { __close = delete_everything }) -- luacheck: ignore 211
-node:launch()
-
-local target = { name = NAME, node = node, facts = facts.new(node, 5432) }
+local box <close> = container.new(group, "pgaf-live-pg-resources")
+local node, target = box.node, box.target
 
 local function sh(script) return node:run(script, { timeout = 300 }).stdout end
 
@@ -56,27 +41,11 @@ local server = setmetatable({}, {
   end,
 })
 
-local function probe(made)
-  lu.assertNil(made.problems, table.concat(made.problems or {}, "\n"))
-  target.facts:forget()
-  local snapshot = target.facts:fetch(made.reads)
-  return made:probe(target, snapshot), snapshot
-end
+local function probe(made) return box:probe(made) end
 
 local function same(made) lu.assertNil((probe(made))) end
 
--- Differs, is applied, is as wanted. Returns what differed, the changes, and what was done.
-local function converge(made)
-  local difference, snapshot = probe(made)
-  lu.assertIsString(difference, ("%s %s: found as wanted before it was made so"):format(made.kind, made.name))
-  local changes = made:changes(target, snapshot)
-  lu.assertTrue(#changes > 0)
-  for _, change in ipairs(changes) do lu.assertTrue(change.before ~= change.after, change.what) end
-  local done = made:apply(target, difference, snapshot)
-  lu.assertIsString(done)
-  same(made)
-  return difference, changes, done
-end
+local function converge(made) return box:converge(made) end
 
 local function drift(made, statement, database)
   sql(statement, database)
