@@ -23,7 +23,7 @@ echo "a whole drill takes $length ms"
 good=0
 for ((i = 1; i <= times; i++)); do
   until whole; do sleep 1; done
-  moment=$((RANDOM * 32768 % length + RANDOM % 1000))
+  moment=$(((RANDOM * 32768 + RANDOM) % length))
   "$pgafrun" -i "$inventory" drill "$fault" >"$output" 2>&1 </dev/null &
   drill=$!
   sleep "$(awk -v ms="$moment" 'BEGIN { print ms / 1000 }')"
