@@ -2,6 +2,7 @@
 
 local throw = error
 local error = require "pgafrun.error"
+local log = require "pgafrun.log"
 local state = require "pgaf.autofailover.state"
 local task = require "pgafrun.task"
 
@@ -72,8 +73,7 @@ local function wait(context, seconds, judge)
     context.inventory.formation_id, {
       timeout = seconds, judge = judge,
       on_read = function(_, found)
-        well = #found == 0
-        if not well then problems = found end
+        if #found == 0 then well = true else problems = found end
       end,
     })
   if ok then return formation, since end
@@ -105,7 +105,13 @@ end
 ---@param judge fun(formation: pgaf.FormationState): string[]
 ---@return pgaf.FormationState formation, number since time.now()
 function settled.wait(context, what, judge)
-  local formation, more = wait(context, context.timeout, judge)
+  local ok, formation, more = pcall(wait, context, context.timeout, judge)
+  if not ok then
+    if error.is(formation, "cancelled") then
+      log.warn(what .. " was asked for, and goes on: pgafrun state shows what becomes of it")
+    end
+    throw(formation, 0)
+  end
   if formation then return formation, more end
   return error.raise {
     kind = "timeout", operation = what, code = "not-settled", reasons = more,
