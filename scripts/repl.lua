@@ -28,8 +28,12 @@ local args = cli.parse(SPEC, function(parser)
     :argname "NAME"
 end, ...)
 
-if program.run_on then program.run_on() end
+program.run_on()
 
+local inventory
+if args.inventory or program.inventory then inventory = cli.inventory(SPEC.name, args) end
+
+-- From here on Ctrl-C is the prompt's.
 local terminal <close> = tty.is_terminal(STDIN) and require("pgaf.repl.terminal").open() or nil
 
 if terminal then require("pgaf.debugger").offer(require("pgaf.debugger.terminal").share(terminal)) end
@@ -41,9 +45,6 @@ local function write(text)
 end
 
 local function say(text) write(text:sub(-1) == "\n" and text or text .. "\n") end
-
-local inventory
-if args.inventory or program.inventory then inventory = cli.inventory(SPEC.name, args) end
 
 local background <close> = task.group { name = "background" }
 local preload = require "pgaf.repl.preload"
