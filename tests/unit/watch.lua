@@ -1,11 +1,14 @@
 -- Watching: what becomes of what monitor, servers and provider say, and what it looks like on screens of any size.
+local error = require "pgafrun.error"
 local export = require "pgaf.watch.export"
+local feeds = require "pgaf.watch.feed"
 local json = require "pgafrun.json"
 local keys = require "pgaf.watch.keys"
 local look = require "pgaf.watch.look"
 local models = require "pgaf.watch.model"
 local pictures = require "pgaf.watch.picture"
 local style = require "pgaf.watch.style"
+local task = require "pgafrun.task"
 local test = require "pgaf.test"
 local text = require "pgaf.play.report.text"
 local view = require "pgaf.watch.view"
@@ -318,6 +321,61 @@ function T.test_the_plain_table()
   local lines = view.plain(whole(), { columns = 200, rows = math.maxinteger, now = 101, wall = 1101, how = "none" })
   lu.assertStrContains(lines[1], "orders  whole")
   lu.assertEquals(#lines, 6)
+end
+
+-- ---------------------------------------------------------------------------------------------------------- sources
+
+-- Sources that refuse until they are told not to.
+local function sources()
+  local here = { broken = true, asked = 0 }
+  local function refuse()
+    here.asked = here.asked + 1
+    if here.broken then
+      error.raise { kind = "network", message = "cannot reach it: why", cause = { message = "why" } }
+    end
+  end
+  local events = { next = function(_, seconds) task.sleep(seconds) end, close = function() end }
+  here.provider = { kind = "local", events = function() refuse() return events end }
+  function here.provider:node() return { status = function() return "running" end } end
+  here.reach = { monitor = function() error.raise { kind = "network", message = "away" } end }
+  function here.reach:node()
+    refuse()
+    local answers = setmetatable({}, { __close = function() end })
+    function answers.query() return { rows = { { recovering = false, read_only = false, timeline = 9 } } } end
+    return answers
+  end
+  return here
+end
+
+function T.test_each_source_that_fails_is_told_and_tried_again()
+  local here, model = sources(), models.new(INVENTORY)
+  local group <close> = task.group { deadline = 30 }
+  local changes = 0
+  local source = feeds.new(here.provider, here.reach, INVENTORY, model, function() changes = changes + 1 end)
+  source:start(group)
+  local function wait_for(what)
+    while not what() do task.sleep(0.01) end
+  end
+  wait_for(function() return model:node("n2").silent and model.provider.reason and model.monitor.reason end)
+  lu.assertEquals({ model:node("n1").silent.reason, model.provider.reason, model.monitor.reason },
+    { "why", "why", "away" })
+  here.broken = false
+  source:refresh()
+  wait_for(function() return model:node("n2").own and not model:node("n2").silent and model.provider.reached end)
+  lu.assertEquals(model:node("n1").container, "running")
+  lu.assertTrue(changes > 5)
+  group:cancel()
+end
+
+function T.test_a_mistake_in_a_source_is_no_loss()
+  local here = sources()
+  function here.reach.node() return nil + 1 end
+  local function follow()
+    local group <close> = task.group()
+    feeds.new(here.provider, here.reach, INVENTORY, models.new(INVENTORY)):start(group)
+    task.sleep(10)
+  end
+  lu.assertErrorMsgContains("arithmetic on a nil value", follow)
 end
 
 -- ------------------------------------------------------------------------------------------------ what it is made of

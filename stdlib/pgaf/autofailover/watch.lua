@@ -34,7 +34,7 @@ select coalesce(min(eventid) - 1, $3) as before from (select eventid from pgauto
 ---@field notified fun(at: number, n: { name: string, reported: string, goal: string, health: string })
 ---@field event fun(at: number, row: table)
 ---@field polled fun(formation: pgaf.FormationState)
----@field lost fun(at: number, reason: string) the monitor cannot be reached (once, until it is back)
+---@field lost fun(at: number, reason: string, problem: pgafrun.Error) the monitor cannot be reached (once, until it is)
 ---@field found fun(at: number)
 
 ---@class pgaf.WatchOptions
@@ -123,7 +123,7 @@ local function run(self)
     task.check()
     -- A mistake in here or in the sink is no reason to connect again for ever.
     if not ok and not error.is(problem) then error.raise { kind = "internal", message = tostring(problem) } end
-    if not self.was_lost then self.sink.lost(time.now(), tostring(problem)) end
+    if not self.was_lost then self.sink.lost(time.now(), tostring(problem), problem) end
     self.was_lost = true
     task.sleep(self.pause)
     self.pause = math.min(self.pause * 2, self.longest_pause)

@@ -150,6 +150,8 @@ end
 -- The model's sink; what the monitor says is a reason to ask the servers themselves.
 local function sink_of(self)
   local sink, told = self.model:sink(), {}
+  local lost = sink.lost
+  function sink.lost(at, _, problem) lost(at, feed.reason(problem)) end
   for name, take in pairs(sink) do
     told[name] = function(...)
       take(...)
