@@ -1,4 +1,5 @@
--- What earlier drills of the formation found, from the folders that they left: a row for each fault. Touches files only.
+-- What earlier drills of the formation found, from the folders that they left: a row for each fault. It touches files
+-- only.
 --
 --     pgafrun -i INVENTORY drill_history
 --     pgafrun -i INVENTORY drill_history container-kill --runs
