@@ -111,8 +111,9 @@ static int error_exit_code(lua_State *L, bool *silent) {
     code = (int)lua_tointeger(L, -1);
   } else if (kind && (strcmp(kind, "usage") == 0 || strcmp(kind, "inventory") == 0)) {
     code = EXIT_USAGE;
-  } else if (kind && strcmp(kind, "cancelled") == 0 && scheduler_signalled()) {
-    code = 128 + scheduler_signalled();
+  } else if (kind && strcmp(kind, "cancelled") == 0 && scheduler_of(L)->root.cancel) {
+    code = 128 +
+           (scheduler_signalled() ? scheduler_signalled() : SIGINT); /* asked to at a prompt: as by Ctrl-C */
   }
   lua_pop(L, 2);
   return code;

@@ -154,7 +154,8 @@ function task.service(name, f, ...) end
 ---@return boolean ok, any? error
 function task.interlude(name, f, ...) end
 
----Asks the whole script to end, as Ctrl-C does: every task's waits raise kind "cancelled", and what was begun is put back.
+---Asks the whole script to end, as Ctrl-C does: every task's waits raise kind "cancelled", what was begun is put back, and
+---the exit code is 130.
 function task.abort() end
 
 ---Asks to be told of each error that no pcall of its task's will catch, at the place where it is raised: f is called on

@@ -233,7 +233,7 @@ function T.test_a_run_can_be_asked_to_end()
     end })
     task.sleep(600)]]
   run("attach", "target", "-c", ":abort")
-  lu.assertEquals(target:ended().code, 1)
+  lu.assertEquals(target:ended().code, 130)
   lu.assertStrContains(target.output(), "put back")
 end
 
