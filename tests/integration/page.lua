@@ -1,6 +1,7 @@
--- The report of a drill as a browser shows it: nothing on its console, charts drawn, nothing wider than the window,
--- texts that can be read, at 1280 and 400 pixels, light and dark, and on paper.
+-- The reports of a drill and of a campaign as a browser shows them: nothing on its console, charts drawn, nothing wider
+-- than the window, texts that can be read, at 1280 and 400 pixels, light and dark, and on paper.
 
+local campaign_page = require "pgaf.drill.campaign_page"
 local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
 local page = require "pgaf.drill.page"
@@ -16,6 +17,29 @@ local T = {}
 
 local folder = fs.mkdtemp "pgafrun-page"
 local report = page.render(drill_result.make())
+
+local function campaign()
+  local faults, runs = {}, {}
+  for i, name in ipairs { "container-kill", "monitor-and-primary-kill", "replication-latency" } do
+    local values = { 50.71, 51.2, 49.98, 50.44, 52.01 }
+    faults[i] = {
+      fault = name, n = #values, verdicts = { PASSED = 4, FAILED = 1 }, lost = 0,
+      gap = { median = 50.71, p95 = 52.01, max = 52.01, values = values },
+    }
+    for number, gap in ipairs(values) do
+      runs[#runs + 1] = {
+        fault = name, number = number, run = "r", verdict = number == 3 and "FAILED" or "PASSED", gap = gap, lost = 0,
+        started = "2025-03-01T12:34:56.789Z",
+        reasons = number == 3 and { "clients could not write for 70.00 s, the budget is 60 s" } or {},
+      }
+    end
+  end
+  return campaign_page.render({
+    verdict = { code = 2, name = "FAILED" }, formation = "pgaf-staging", faults = faults, runs = runs, not_run = 0,
+    started = "2025-03-01T12:34:56.789Z", ended = "2025-03-01T14:34:56.789Z", seed = 42,
+    left_out = { { fault = "disk-full-primary", why = "the provider has no volumes of its own for a data folder" } },
+  }, function(run) return run.fault .. ".html" end)
+end
 
 -- Put into a copy of the report. What it finds it tells the page around it.
 local PROBE = [[
@@ -39,7 +63,7 @@ addEventListener("load", () => setTimeout(() => {
     return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
   };
   const faint = new Set();
-  for (const e of document.querySelectorAll("h1, h2, p, td, th, b, span, summary, .label, .tile"))
+  for (const e of document.querySelectorAll("h1, h2, p, a, td, th, b, span, summary, .label, .tile"))
     if (e.textContent.trim() && e.getClientRects().length && contrast(e) < 4.5)
       faint.add(e.tagName + "." + e.className + " " + contrast(e).toFixed(1) + " " + e.textContent.trim().slice(0, 20));
   const wide = [];
@@ -95,8 +119,8 @@ local FRAME = [[<!doctype html><meta name="color-scheme" content="light dark"><b
 addEventListener("message", (e) => { document.documentElement.dataset.probe = e.data; });
 </script>]]
 
-local function probe(width, dark)
-  fs.write(folder .. "/report.html", (report:gsub("</body>", function() return PROBE .. "</body>" end)))
+local function probe(html, width, dark)
+  fs.write(folder .. "/report.html", (html:gsub("</body>", function() return PROBE .. "</body>" end)))
   fs.write(folder .. "/frame.html", FRAME:format(width))
   local dom = browse {
     ("--blink-settings=preferredColorScheme=%d"):format(dark and 0 or 1), "--dump-dom",
@@ -107,14 +131,19 @@ local function probe(width, dark)
   return json.decode((text:gsub("&quot;", '"'):gsub("&lt;", "<"):gsub("&gt;", ">"):gsub("&amp;", "&")))
 end
 
-local function check(width, dark)
-  local found = probe(width, dark)
+local function check(html, width, dark)
+  local found = probe(html, width, dark)
   lu.assertEquals(found.width, width)
   lu.assertEquals(found.dark, dark)
   lu.assertEquals(found.ground < 0.2, dark)
   lu.assertTrue(found.scroll <= width, ("%d wide in %d pixels"):format(found.scroll, width))
   lu.assertEquals(found.wide, {})
   lu.assertEquals(found.faint, {})
+  return found
+end
+
+local function check_drill(width, dark)
+  local found = check(report, width, dark)
   lu.assertEquals(#found.charts, 2)
   for _, chart in ipairs(found.charts) do
     lu.assertTrue(chart.width <= width)
@@ -124,10 +153,15 @@ local function check(width, dark)
   lu.assertTrue(#found.sections >= 8, table.concat(found.sections, ", "))
 end
 
-function T.test_wide_and_light() check(1280, false) end
-function T.test_wide_and_dark() check(1280, true) end
-function T.test_narrow_and_light() check(400, false) end
-function T.test_narrow_and_dark() check(400, true) end
+function T.test_wide_and_light() check_drill(1280, false) end
+function T.test_wide_and_dark() check_drill(1280, true) end
+function T.test_narrow_and_light() check_drill(400, false) end
+function T.test_narrow_and_dark() check_drill(400, true) end
+
+function T.test_a_campaign()
+  lu.assertEquals(#check(campaign(), 1280, true).sections, 3)
+  lu.assertEquals(#check(campaign(), 400, false).sections, 3)
+end
 
 function T.test_it_is_printed()
   local path = folder .. "/report.pdf"
