@@ -17,6 +17,7 @@ local NO_FAILURES = { cancelled = true, exit = true, usage = true, inventory = t
 
 local offered = {} -- prompts that are there, oldest first
 local seen = setmetatable({}, { __mode = "k" }) -- failures that were shown already
+local last_text                                 -- of the last one: a mistake in a script is a text before it is an error
 local busy, freed = false, task.condition()
 
 ---@class pgaf.debugger.Front where a prompt can be shown
@@ -106,9 +107,13 @@ end
 ---Stops the task, on whose stack this is called, at an error that nothing in it will catch.
 ---@param problem any
 function debugger.failed(problem)
-  if seen[problem] or type(problem) == "table" and NO_FAILURES[problem.kind] then return end
+  local is_error = type(problem) == "table"
+  local text = is_error and problem.message or problem
+  if is_error and (seen[problem] or NO_FAILURES[problem.kind]) or text == last_text then return end
   if is_handled() then return end
-  seen[problem] = true -- it may be raised again further out
+  -- it may be raised again further out
+  if is_error then seen[problem] = true end
+  last_text = text
   stand_still(("%s failed: %s"):format(task_name(), tostring(problem)), debugger.failed, problem)
 end
 
