@@ -17,7 +17,7 @@ local NO_FAILURES = { cancelled = true, exit = true, usage = true, inventory = t
 
 local offered = {} -- prompts that are there, oldest first
 local seen = setmetatable({}, { __mode = "k" }) -- failures that were shown already
-local last_text                                 -- of the last one: a mistake in a script is a text before it is an error
+local last_mistake -- the text of the last one in a script: it is a plain text before it is made an error
 local busy, freed = false, task.condition()
 
 ---@class pgaf.debugger.Front where a prompt can be shown
@@ -108,12 +108,12 @@ end
 ---@param problem any
 function debugger.failed(problem)
   local is_error = type(problem) == "table"
-  local text = is_error and problem.message or problem
-  if is_error and (seen[problem] or NO_FAILURES[problem.kind]) or text == last_text then return end
-  if is_handled() then return end
+  local mistake = is_error and problem.kind == "script" and problem.message or not is_error and problem or nil
+  if is_error and (seen[problem] or NO_FAILURES[problem.kind]) then return end
+  if mistake and mistake == last_mistake or is_handled() then return end
   -- it may be raised again further out
   if is_error then seen[problem] = true end
-  last_text = text
+  last_mistake = mistake
   stand_still(("%s failed: %s"):format(task_name(), tostring(problem)), debugger.failed, problem)
 end
 
