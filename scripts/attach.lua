@@ -72,8 +72,13 @@ local function lines_of(text)
 end
 
 local function typed()
-  local editor = require("pgafrun.line").open()
-  return {
+  local terminal
+  local editor = require("pgafrun.line").open {
+    complete = function(before)
+      if terminal.complete then return terminal.complete(before) end
+    end,
+  }
+  terminal = {
     read = function(_, prompt)
       local line, why = editor:read(prompt)
       if line then editor:remember(line) end
@@ -88,6 +93,7 @@ local function typed()
     end,
     close = function() editor:close() end,
   }
+  return terminal
 end
 
 if not args.run then return list() end

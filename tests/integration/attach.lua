@@ -218,6 +218,11 @@ function T.test_an_input_can_be_interrupted_and_cannot_keep_the_run_waiting()
   from:send { type = "interrupt" }
   lu.assertStrContains(shown_until(from, "attached> "), "interrupted")
   lu.assertStrContains(ask(from, "while true do end"), "computes without waiting")
+  from:send { type = "complete", text = "task.handl" }
+  lu.assertStrContains(until_so(function()
+    local message = from:receive()
+    return message.type == "completion" and message.replaced
+  end), "task.handles")
   lu.assertStrContains(ask(from, "for i = 1, 2 do", ".. "), "")
   lu.assertStrContains(ask(from, "end"), "")
   ask(from, "go.on = true")

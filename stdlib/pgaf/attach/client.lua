@@ -111,6 +111,7 @@ end
 ---@field write fun(self, text: string)
 ---@field foreground? fun(self, t: pgafrun.Task?)
 ---@field resized? fun(self): integer waits for another width
+---@field complete? fun(before: string): string?, string? set here: what Tab offers, as pgafrun.line wants it
 
 local Talk = {}
 Talk.__index = Talk
@@ -170,11 +171,21 @@ local function show_all(self)
       self.prompt, self.failed = tostring(message.text), message.failed
       if self.reading and before ~= self.prompt then self.reading:cancel() end
       self.changed:notify()
+    elseif message.type == "completion" then
+      self.completion = message
     end
   end
   self.over = true
   self.changed:notify()
   if self.reading then self.reading:cancel() end
+end
+
+-- The answer comes from the other process, and Tab does not wait: it is there when Tab is pressed again.
+local function complete(self, before)
+  local known = self.completion
+  self.completion = nil
+  if known and known.text == before then return known.replaced, known.above end
+  self.group:spawn_named("a completion", pcall, self.wire.send, self.wire, { type = "complete", text = before })
 end
 
 local function tell_width(self)
@@ -199,6 +210,7 @@ function client.talk(path, terminal, greeted)
   local group <close> = task.group { name = "attach" }
   self.group = group
   group:spawn_named("what is shown", show_all, self)
+  terminal.complete = function(before) return complete(self, before) end
   if terminal.resized then group:spawn_named("the terminal's width", tell_width, self) end
   type_lines(self)
   group:cancel()

@@ -1,6 +1,7 @@
 -- A prompt in another process: what is shown goes into a queue that a task of its own empties, what is typed comes as
 -- lines. Whoever wants a line last gets it: a task that stops takes the prompt from the session that waits at it.
 
+local complete = require "pgaf.repl.complete"
 local task = require "pgafrun.task"
 local wire = require "pgaf.attach.wire"
 
@@ -22,7 +23,7 @@ function front.new(connection)
   return setmetatable({
     connection = connection, closed = false, width = 80,
     queue = {}, queued = 0, wanted = task.condition(),
-    emptied = task.condition(), readers = {}, lines = {},
+    emptied = task.condition(), readers = {}, lines = {}, sessions = {},
   }, Front)
 end
 
@@ -93,9 +94,17 @@ end
 
 ---A conversation is over: what is asked again is what the session beneath it waits for.
 function Front:leave()
+  table.remove(self.sessions)
   local reader = self.readers[#self.readers]
   if reader then send(self, { type = "prompt", text = reader.prompt, failed = false }) end
   pass_lines(self)
+end
+
+local function complete_for(self, text)
+  local session = self.sessions[#self.sessions]
+  if not session then return end
+  local replaced, above = complete.answer(session, text)
+  send(self, { type = "completion", text = text, replaced = replaced, above = above })
 end
 
 ---A message of the other side.
@@ -107,6 +116,8 @@ function Front:receive(message)
     pass_lines(self)
   elseif message.type == "interrupt" then
     self:interrupt()
+  elseif message.type == "complete" and type(message.text) == "string" then
+    complete_for(self, message.text)
   elseif message.type == "columns" and math.type(message.columns) == "integer" then
     self.width = math.max(20, math.min(message.columns, 1000))
   end
@@ -128,7 +139,9 @@ function Front:foreground(t)
   if self.interrupted or self.closed then t:cancel() end
 end
 
-function Front.completes() end
+---The session that knows, from now on, what the input may go on with.
+---@param session pgaf.repl.Session
+function Front:completes(session) table.insert(self.sessions, session) end
 
 ---The other side is gone, or is to go: what it evaluates is cancelled, and a task that it had stopped goes on.
 function Front:close()

@@ -57,6 +57,7 @@ local function converse(front)
     foreground = function(t) front:foreground(t) end,
     commands = overview.commands,
   }
+  front:completes(repl)
   local unfinished = false
   while true do
     local line = front:read(unfinished and ".. " or "attached> ", repl.failed)

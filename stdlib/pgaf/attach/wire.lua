@@ -5,6 +5,7 @@
 --     { type = "refused", message = "..." }     { type = "interrupt" }                stop what is being evaluated
 --     { type = "output", text = "..." }         { type = "columns", columns = 120 }   the terminal's width
 --     { type = "prompt", text = "...", failed = false }   the input before ended with an error
+--     { type = "completion", text, replaced, above }     { type = "complete", text = "..." }   somebody pressed Tab
 --     { type = "bye", message = "..." }
 
 local error = require "pgafrun.error"
