@@ -143,6 +143,40 @@ function T.test_07_a_second_run_changes_nothing_and_says_so()
   lu.assertEquals(#formation.state.nodes, 2)
 end
 
+-- An input a line; each of these is answered by one line or more.
+local PROMPT = [[
+formation
+primary().name
+primary():sql("select 6 * 7 as answer, null as nothing")[1].answer
+nodes["n2"]:sql "select pg_is_in_recovery()"
+nodes["n1"]:exec "echo from $(basename $PGDATA)"
+monitor:events(2)
+nodes["n2"]:logs { lines = 1 }
+#formation:state().nodes
+monitor:sql "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'pgafrun repl'"
+require("pgafrun.task").sleep(0.5)
+#formation:state().nodes
+primary():sql "select nothing_of_this_name"
+]]
+
+function T.test_08_at_the_prompt_it_can_be_asked_and_a_lost_monitor_is_told()
+  f:write_inventory()
+  local command = f:command(f.folder .. "/pgafrun", "-i", "inventory.lua", "repl")
+  command.stdin = PROMPT
+  local r = process.run(command)
+  lu.assertEquals(r.code, 1, r.stdout .. r.stderr) -- the last one
+  local at = 1
+  for _, part in ipairs {
+    "\nthe formation is whole\n", '"n1"\n', '"42"\n', "pg_is_in_recovery\n-----------------\nt\n1 row\n", "from data\n",
+    "New state is reported by", "2\n", "the connection to the monitor had been lost; there is a new one\n2\n",
+    'column "nothing_of_this_name" does not exist [postgres 42703]',
+  } do
+    local _, last = r.stdout:find(part, at, true)
+    lu.assertNotNil(last, ("%s is not in\n%s"):format(part, r.stdout))
+    at = last
+  end
+end
+
 function T.test_08_what_was_made_is_as_it_was_promised()
   local connection <close> = as_application "changeme-DEV-ONLY"
   local row = connection:query("select rolsuper, ssl, version, current_setting('server_encoding') as encoding, " ..
