@@ -33,6 +33,8 @@ local workload = require "pgaf.drill.workload"
 local HOPELESS_SECONDS = 30
 local JOURNAL_SECONDS = 30
 local CLOSE_SECONDS = 10
+-- For the first write of each client.
+local PEACE_SECONDS = 30
 -- For a formation that was not whole in time: it may have been a matter of seconds.
 local LAST_CHANCE_SECONDS = 60
 -- For the request to stop a node, which is never given up half-way: then nobody would know what it did.
@@ -202,6 +204,22 @@ function Drill:put_back(seconds)
   self:keep_roles(formation)
 end
 
+-- What a client feels is counted from a write of it that succeeded.
+local function wait_until_all_write(self)
+  for _ = 1, PEACE_SECONDS * 20 do
+    local writing = 0
+    for _, writer in ipairs(self.workload.writers) do
+      if self.workload.ledger:acknowledged_since(writer, self.steady_from) then writing = writing + 1 end
+    end
+    if writing == #self.workload.writers then return end
+    task.sleep(0.05)
+  end
+  error.raise {
+    kind = "unhealthy", operation = "drill", cause = self.workload.last_refusal,
+    message = ("not every client could write within %d s before the fault: nothing was broken"):format(PEACE_SECONDS),
+  }
+end
+
 --- Starts clients and observers, and lets the clients write in peace for a while.
 ---@param seconds number
 function Drill:start_observing(seconds)
@@ -222,6 +240,7 @@ function Drill:start_observing(seconds)
   self.personas = personas.start(self.group, self)
   self.steady_from = time.now()
   task.sleep(seconds)
+  wait_until_all_write(self)
 end
 
 -- Well before the fault: what watches must have begun to watch. That it could not is no reason to end the drill.
