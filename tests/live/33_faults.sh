@@ -22,6 +22,11 @@ passes() {
   stays_whole "$1"
 }
 
+test_refused() {
+  expect 3 drill replication-latency
+  says "this kernel cannot do it"
+}
+
 three_nodes 700
 for fault in asymmetric-cut replication-narrow isolated-primary disk-full-primary disk-full-replica; do
   echo "== $fault"
@@ -32,7 +37,6 @@ echo "== replication-latency"
 if unshare -n tc qdisc add dev lo root netem delay 1ms 2>/dev/null; then
   passes replication-latency
 else
-  untouched expect 3 drill replication-latency
-  says "this kernel cannot do it"
+  untouched test_refused
 fi
 
