@@ -111,6 +111,8 @@ local function task_text(one)
   local text = ("%s: %s"):format(one.name ~= "" and one.name or "task " .. tostring(one.id), one.status)
   if one.waiting_for then text = ("%s for %s"):format(text, one.waiting_for) end
   if one.since then text = ("%s, since %.1f s"):format(text, math.max(0, time.now() - one.since)) end
+  if one.deadline then text = ("%s, %.0f s left"):format(text, one.deadline) end
+  if one.cancelled then text = text .. ", asked to end" end
   return one.where and text .. ", at " .. one.where or text
 end
 
@@ -123,7 +125,8 @@ commands.all.tasks = { usage = "", summary = "all tasks: what each waits for, si
 local function run_handles(session)
   local list = task.handles()
   for _, handle in ipairs(list) do
-    handle.state = handle.closing and "closing" or handle.active and "active" or "idle"
+    handle.state = handle.closing and "closing" or not handle.active and "idle" or handle.referenced and "waits" or
+      "watches"
   end
   session:say(table.concat(rows.aligned({ "type", "state", "about" }, list), "\n"))
 end
