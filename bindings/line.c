@@ -153,6 +153,8 @@ static int leditor_read(lua_State *L) {
   const char *prompt = lua_isnil(L, 2) ? "" : argument_text(L, 2);
   bool completes = lua_getiuservalue(L, 1, COMPLETE) != LUA_TNIL;
   lua_pop(L, 1);
+  /* each line may be thrown away anew */
+  if (!handle->foreground) scheduler_take_interrupts(handle->runtime->scheduler, interrupted, handle);
   async_t *a = async_begin(L, "line.read");
   stack_reserve(L, 8, NULL);
   op_t *op = operation_made(L, editor_read(handle->editor, prompt));

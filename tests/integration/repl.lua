@@ -118,6 +118,10 @@ function T.test_ctrl_c_ends_a_call_and_not_the_session()
   terminal:enter "x = ("
   terminal:wait "..."
   terminal:press "C-c"
+  for i = 1, 5 do
+    terminal:wait(function(screen) return count(screen, "%^C") >= i + 2 and is_ready(screen) end)
+    terminal:press "C-c"
+  end
   terminal:enter "'still ' .. 'here'"
   terminal:wait '"still here"'
 end

@@ -67,7 +67,8 @@ local function run_help(session, rest)
     return session:say(("%s %s\n  %s"):format(rest, one.usage, one.summary))
   end
   local index = commands.load_help(session)
-  local name = rest:gsub("%(.*$", "")
+  -- what a call or an index returns is not known: its method's name has to do
+  local name = rest:match "[%])]%s*[.:]%s*([%w_]+)" or rest:gsub("%(.*$", "")
   local found = index:find(name)
   if #found == 0 then
     local near = index:near(name:match "[%w_]+$" or name)

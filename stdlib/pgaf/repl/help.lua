@@ -112,18 +112,20 @@ local function ends_with(text, ending)
   return text:sub(-#ending) == ending and (lead == "." or lead == ":")
 end
 
----Entries of that name, or of one that ends so: "sleep", "task.sleep", "Node:exec".
+---Entries of that name, or of one that ends so: "sleep", "task.sleep", "Node:exec". The best of: the same name, one
+---that ends so, one that does in other letters (`formation:state` is a method of Formation).
 ---@param name string
 ---@return pgaf.repl.HelpEntry[]
 function Help:find(name)
-  local exact, found = {}, {}
+  local exact, ending, similar = {}, {}, {}
   local dotted = name:gsub(":", ".")
   for _, entry in ipairs(self.by_word[last_word(name)] or {}) do
     local plain = entry.name:gsub(":", ".")
     if plain == dotted then exact[#exact + 1] = entry end
-    if ends_with(plain, dotted) then found[#found + 1] = entry end
+    if ends_with(plain, dotted) then ending[#ending + 1] = entry end
+    if ends_with(plain:lower(), dotted:lower()) then similar[#similar + 1] = entry end
   end
-  return #exact > 0 and exact or found
+  return #exact > 0 and exact or #ending > 0 and ending or similar
 end
 
 ---Names that hold the word, a few of them.
