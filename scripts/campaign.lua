@@ -17,6 +17,7 @@ local notify = require "pgaf.drill.notify"
 local problems = require "pgafrun.error"
 local providers = require "pgaf.provider"
 local rows = require "pgaf.drill.table"
+local snapshots = require "pgaf.drill.snapshots"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 
@@ -48,6 +49,7 @@ if not args then return judge.USAGE end
 local notices = finish.check_outputs(args)
 finish.ask_production(args, inventory)
 finish.confirm_production(inventory, args.i_know_this_is)
+if args.reset then snapshots.check_reset(inventory) end
 
 local function open_campaign()
   local provider <close> = providers.open(inventory)
@@ -104,7 +106,7 @@ finish.say("\nseconds that clients could not write:\n")
 for _, line in ipairs(rows.lines(result.faults)) do finish.say(line) end
 finish.say ""
 for _, line in ipairs(rows.values(result.faults)) do finish.say(line) end
-if result.not_run > 0 then finish.say(("%d drills were not come to"):format(result.not_run)) end
+if result.not_run > 0 then finish.say("drills that were not come to: " .. result.not_run) end
 notify.send(notices, result, campaign:outcome())
 if not finished then error(why, 0) end
 return finish.exit_code(SPEC.name, result.verdict.code)

@@ -132,7 +132,7 @@ function T.test_a_result_is_json_and_an_outcome_tells_what_failed()
   local outcome = json.decode(json.encode(c:outcome()))
   lu.assertEquals({ outcome.what, outcome.code, outcome.lost, outcome.runs }, { "campaign", 4, 2, 2 })
   lu.assertStrContains(outcome.reasons[1], "why <&>")
-  lu.assertEquals(outcome.reasons[2], "2 drills were not come to")
+  lu.assertEquals(outcome.reasons[2], "drills that were not come to: 2")
 end
 
 -- --------------------------------------------------------------------------------------------------------- files

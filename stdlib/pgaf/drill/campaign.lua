@@ -221,7 +221,7 @@ function Campaign:outcome()
       reasons[#reasons + 1] = ("%s %d: %s"):format(run.fault, run.number, run.reasons[1] or run.verdict)
     end
   end
-  if self:to_come() > 0 then reasons[#reasons + 1] = ("%d drills were not come to"):format(self:to_come()) end
+  if self:to_come() > 0 then reasons[#reasons + 1] = "drills that were not come to: " .. self:to_come() end
   return {
     what = "campaign", outcome = verdict.name, code = verdict.code, formation = self.formation,
     environment = self.environment, reasons = reasons, lost = lost or nil, runs = #self.runs,
