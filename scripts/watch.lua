@@ -10,6 +10,7 @@ local judge = require "pgaf.drill.judge"
 local log = require "pgafrun.log"
 local models = require "pgaf.watch.model"
 local once = require "pgaf.watch.once"
+local program = require "pgafrun.program"
 local providers = require "pgaf.provider"
 local screen = require "pgaf.watch.screen"
 local task = require "pgafrun.task"
@@ -85,6 +86,7 @@ local function run(args, inventory)
 end
 
 local args, inventory = finish.parse(SPEC, declare, ...)
+if args and not args.once then program.run_on() end
 if not args then return judge.USAGE end
 if not (args.once or args.json or tty.is_terminal(STDOUT)) then
   log.error "watch: standard output is no terminal: --once prints a table, --json an object for each change"
