@@ -159,6 +159,15 @@ function T.test_the_report_fits_one_screen_with_the_verdict_first()
   lu.assertStrContains(table.concat(lines, "\n"), "a -> b -> a")
 end
 
+function T.test_the_report_tells_of_earlier_runs_when_there_are_any()
+  local made = result()
+  made.history = { n = 0, slower = false }
+  lu.assertNotStrContains(table.concat(report.lines(made, { colour = false }), "\n"), "earlier runs")
+  made.history = { n = 6, median = 49, max = 51, limit = 53.9, slower = false }
+  lu.assertStrContains(table.concat(report.lines(made, { colour = false }), "\n"),
+    "earlier runs      6, median 49.00 s, longest 51.00 s, slower is above 53.90 s")
+end
+
 function T.test_colour_is_asked_for()
   lu.assertNil(table.concat(report.lines(result(), { colour = false })):find("\27", 1, true))
   lu.assertNotNil(table.concat(report.lines(result(), { colour = true })):find("\27", 1, true))
