@@ -44,7 +44,7 @@ void scheduler_take_interrupts(scheduler_t *s, void (*interrupt)(void *arg), voi
   s->interrupt = interrupt;
   s->interrupt_arg = arg;
   interrupts = interrupt_pending = 0;
-  interrupts_taken = interrupt != NULL;
+  interrupts_taken = interrupt && !signal_received; /* who is asked to end is not to begin anew */
 }
 
 /* What signals have asked for since the last look. */
