@@ -21,6 +21,9 @@ local snapshots = require "pgaf.drill.snapshots"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 
+-- For the formation to be whole before a drill.
+local TRIES, PAUSE_SECONDS = 4, 10
+
 local SPEC = {
   name = "campaign",
   description = "Run several drills one after the other, and tell what came of them in one table.",
@@ -74,13 +77,25 @@ if not opened then
   return judge.refusal(campaign).code
 end
 
+-- A node that was heard of late, where much else is running, is no reason to end a long campaign.
+local function drill(fault)
+  local result
+  for try = 1, TRIES do
+    result = finish.carry_out(function(...) return conduct.drill(fault, ...) end, args, inventory)
+    if result.refusal ~= "unhealthy" or try == TRIES then break end
+    finish.say(("the formation is not whole: looking again in %d s"):format(PAUSE_SECONDS))
+    task.sleep(PAUSE_SECONDS)
+  end
+  return result
+end
+
 -- Returns why the campaign cannot go on; nil when it can.
 local function perform(turn, number)
   local fault = turn.fault
   finish.say(("\n== %s (%d of %d; drill %d of %d): %s"):format(
     fault.name, turn.number, args.times, number, #campaign.turns, fault.title))
   local began = time.now()
-  local result = finish.carry_out(function(...) return conduct.drill(fault, ...) end, args, inventory)
+  local result = drill(fault)
   if result.refusal == "unsupported" and #args.faults == 0 then
     return campaign:leave_out(fault, result.verdict.reasons[1])
   end
