@@ -183,9 +183,14 @@
   }
 
   function settings() {
-    const rows = Object.entries(r.timers || {}).sort().map(([k, v]) => [k, typeof v === "number" ? +v.toPrecision(6) : v]);
+    const rows = Object.entries(r.timers || {}).sort().map(([k, v]) => [k, typeof v === "number" && !Number.isInteger(v) ? +v.toPrecision(6) : v]);
     rows.push(["synchronous_commit", r.synchronous_commit || "unknown"]);
     section("Settings of the monitor", table(["setting (times in seconds)", ">value"], rows));
+    const nodes = Object.entries(r.versions || {}).sort();
+    if (!nodes.length) return;
+    const what = (v) => [v.pg_autoctl || "unknown", v.extension ? "(extension " + v.extension + ")" : "", v.problem || ""].join(" ");
+    section("Versions", table(["node", "PostgreSQL", "pg_auto_failover"],
+      nodes.map(([name, v]) => [name, v.postgresql || "unknown", what(v)])));
   }
 
   function history() {
