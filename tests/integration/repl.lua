@@ -3,7 +3,6 @@
 local fs = require "pgafrun.fs"
 local process = require "pgafrun.process"
 local program = require "pgafrun.program"
-local task = require "pgafrun.task"
 local test = require "pgaf.test"
 
 local lu = test.lu
@@ -27,7 +26,7 @@ local function open(arguments)
 end
 
 -- The prompt stands there, and nothing behind it.
-local function is_ready(screen) return screen:find "> $" or screen:match "[^\n]*$":find "^[%w-]+ ?%(?%a*%)?>$" end
+local function is_ready(screen) return screen:match "[^\n]*$":find "^[%w-]+>$" ~= nil end
 
 local function ready(terminal) return terminal:wait(is_ready) end
 
@@ -105,14 +104,14 @@ end
 
 function T.test_ctrl_c_ends_a_call_and_not_the_session()
   local terminal <close> = open()
-  terminal:enter "task.sleep(600)"
-  task.sleep(0.2)
+  terminal:enter "print 'begun' task.sleep(600)"
+  terminal:wait "\nbegun"
   terminal:press "C-c"
   terminal:wait "interrupted"
   terminal:enter "_err.kind"
   terminal:wait '"cancelled"'
-  terminal:enter "while true do end"
-  task.sleep(0.3)
+  terminal:enter "print 'spins' while true do end"
+  terminal:wait "\nspins"
   terminal:press "C-c"
   terminal:wait(function(screen) return count(screen, "interrupted") == 2 end)
   terminal:enter "x = ("
@@ -185,13 +184,13 @@ end
 function T.test_the_terminal_is_restored_whatever_ends_the_session()
   local terminal <close> = terminals.open(ENVIRONMENT)
   for signal, code in pairs { HUP = 129, TERM = 143 } do
-    for _, running in ipairs { "", "task.sleep(600)" } do
+    for _, running in ipairs { "", "print 'begun' task.sleep(600)" } do
       terminal:enter("clear; $PGAFRUN repl & pid=$!; (while ! [ -e ~/go ]; do sleep 0.1; done; rm ~/go; kill -" ..
         signal .. " $pid) & fg %1")
       ready(terminal)
       if running ~= "" then
         terminal:enter(running)
-        task.sleep(0.2)
+        terminal:wait "\nbegun"
       else
         terminal:type "half a li"
         terminal:wait "half a li"
