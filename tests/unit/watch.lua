@@ -256,6 +256,18 @@ function T.test_every_screen_fits_and_small_ones_can_be_read()
   end
 end
 
+-- Names of one family are told apart by their ends.
+function T.test_long_names_are_cut_in_their_middle()
+  lu.assertEquals(text.cut_middle("pgaf-production-1", 12), "pga…uction-1")
+  lu.assertEquals(text.cut_middle("pgaf-production-1", 12, "~"), "pga~uction-1")
+  lu.assertEquals(text.cut_middle("pgaf-1", 12), "pgaf-1")
+  local inventory = { formation = "long", formation_id = "default", monitor = { name = "mon" }, nodes = {} }
+  for i = 1, 2 do inventory.nodes[i] = { name = ("a-very-long-name-of-a-node-%d"):format(i) } end
+  local narrow = table.concat(shown(models.new(inventory), 1, { columns = 60, rows = 24 }), "\n")
+  lu.assertStrContains(narrow, "node-1 ")
+  lu.assertStrContains(narrow, "node-2 ")
+end
+
 function T.test_more_nodes_than_rows()
   local inventory = { formation = "big", formation_id = "default", monitor = { name = "mon" }, nodes = {} }
   for i = 1, 40 do inventory.nodes[i] = { name = ("node-%02d"):format(i) } end

@@ -147,7 +147,8 @@ local function two_line_table(rows, names, look, lines)
   names = math.max(4, math.min(names, look.columns - 1 - PAIR_COLUMNS - #"unknown" - 3))
   for _, row in ipairs(rows) do
     local line = {}
-    add_cell(line, row.node.name == look.chosen and { row.cells.name[1], "chosen" } or row.cells.name, names, look)
+    local name = text.cut_middle(row.cells.name[1], names, look.mark)
+    add_cell(line, { name, row.node.name == look.chosen and "chosen" or row.cells.name[2] }, names, look)
     line[#line + 1] = { " " }
     local states = states_pieces(row)
     table.move(states, 1, #states, #line + 1, line)

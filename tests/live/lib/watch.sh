@@ -112,7 +112,7 @@ watch_saw_fail_overs() {
 watch_in_hand() {
   local signal
   pane resize-window -t watch -x 60 -y 24
-  shows "^(${NODES[0]}|${NODES[1]}) +primary +good"
+  shows "^[^ ]*${NODES[0]: -2:1}[12] +primary +good" # the end of a long name, which tells them apart
   shows "^  running +tli [0-9]+ +[0-9A-F]+/[0-9A-F]+ +lag - +primary"
   [ "$(wc -L <"$WORK/screen")" -lt 60 ] || fail "a line is longer than the terminal"
   pane send-keys -t watch j Enter

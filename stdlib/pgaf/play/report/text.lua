@@ -97,6 +97,17 @@ function text.cut(value, columns, mark)
   return value:sub(1, last) .. (mark or "…")
 end
 
+---The text, cut in its middle: names of one family differ at their ends.
+---@param value string clean, one line
+---@param columns integer
+---@param mark? string one column wide
+---@return string
+function text.cut_middle(value, columns, mark)
+  if columns < 4 or #value <= columns or value:find "[\128-\255]" then return text.cut(value, columns, mark) end
+  local head = (columns - 1) // 3
+  return value:sub(1, head) .. (mark or "…") .. value:sub(head + 1 - columns)
+end
+
 ---@param value string
 ---@param columns integer
 ---@return string filled with spaces at its right
