@@ -7,12 +7,16 @@
 
 local rethrow = error
 local error = require "pgafrun.error"
+local task = require "pgafrun.task"
 
 local files = {}
 
 local LINKS = 8
 local TIMEOUT = 60
 local UNSIZED_TIMEOUT = 5
+-- The server's helper for files ends when nobody has asked it for a while; who asks it then is told 500.
+local READ_TRIES = 3
+local READ_PAUSE = 0.2
 
 local function request(client, name, path, more)
   more.path = ("/1.0/instances/%s/files"):format(client.escape(name))
@@ -21,9 +25,14 @@ local function request(client, name, path, more)
   return client:raw(more)
 end
 
--- nil for what does not exist.
+-- nil for what does not exist. What only reads is tried again.
 local function find(client, name, path, more)
-  local ok, response = pcall(request, client, name, path, more)
+  local ok, response
+  for try = 1, more.method == "DELETE" and 1 or READ_TRIES do
+    if try > 1 then task.sleep(READ_PAUSE) end
+    ok, response = pcall(request, client, name, path, more)
+    if ok or not error.is(response, "incus", "500") then break end
+  end
   if ok then return response end
   if error.is(response, "incus", "404") then return nil end
   rethrow(response, 0)
