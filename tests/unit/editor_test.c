@@ -18,6 +18,7 @@
 #include "runtime/editor.h"
 #include "runtime/editor_keys.h"
 #include "runtime/tty.h"
+#include "support/terminal.h"
 
 static uv_loop_t loop;
 static int master; /* the side of who types and looks */
@@ -46,7 +47,7 @@ static int tear_down(void **state) {
   return 0;
 }
 
-static void type(const char *text) { assert_int_equal(write(master, text, strlen(text)), strlen(text)); }
+static void type(const char *text) { terminal_type(master, text); }
 
 /* What the terminal got, until `wanted` is in it; it is forgotten then. */
 static void assert_shown(const char *wanted) {

@@ -22,6 +22,7 @@
 #include "runtime/host.h"
 #include "runtime/tty.h"
 #include "runtime/tty_raw.h"
+#include "support/terminal.h"
 
 static uv_loop_t loop;
 static int master; /* the side of who types and looks */
@@ -45,22 +46,6 @@ static bool is_cooked(int fd) {
   struct termios mode;
   assert_int_equal(tcgetattr(fd, &mode), 0);
   return (mode.c_lflag & (ECHO | ICANON | ISIG)) == (ECHO | ICANON | ISIG) && mode.c_iflag & ICRNL;
-}
-
-static void type(int fd, const char *text) { assert_int_equal(write(fd, text, strlen(text)), strlen(text)); }
-
-/* What the terminal shows, until it ends with `end`. */
-static const char *seen(int fd, const char *end) {
-  static char text[4096];
-  size_t size = 0;
-  text[0] = 0;
-  while (size < strlen(end) || strcmp(text + size - strlen(end), end) != 0) {
-    ssize_t n = read(fd, text + size, sizeof text - 1 - size);
-    if (n <= 0) fail_msg("the terminal shows '%s' and ended", text);
-    size += (size_t)n;
-    text[size] = 0;
-  }
-  return text;
 }
 
 static tty_raw_t *begin(void) {
@@ -96,23 +81,23 @@ static void assert_failed(op_t *op, const char *kind, const char *code) {
 
 static void keys_come_as_they_are_typed(void **state) {
   tty_raw_t *raw = begin();
-  seen(master, "<in>");
+  terminal_seen(master, "<in>");
   assert_false(is_cooked(slave));
   op_t *op = tty_raw_read(raw);
-  type(master, "q");
+  terminal_type(master, "q");
   assert_typed(op, "q");
   op = tty_raw_read(raw);
-  type(master, "\033[A\r\023"); /* up, return, Ctrl-S: nothing is translated */
+  terminal_type(master, "\033[A\r\023"); /* up, return, Ctrl-S: nothing is translated */
   assert_typed(op, "\033[A\r\023");
   tty_raw_close(raw);
   assert_true(is_cooked(slave));
-  assert_string_equal(seen(master, "<out>"), "<out>");
+  assert_string_equal(terminal_seen(master, "<out>"), "<out>");
 }
 
 static void what_is_drawn_arrives_whole(void **state) {
   enum { SIZE = 200000 };
   tty_raw_t *raw = begin();
-  seen(master, "<in>");
+  terminal_seen(master, "<in>");
   char *text = malloc(SIZE), part[4096];
   assert_non_null(text);
   for (int i = 0; i < SIZE; i++) text[i] = (char)('a' + i % 26);
@@ -140,9 +125,9 @@ static void what_is_drawn_arrives_whole(void **state) {
 
 static void restoring_by_hand_does_too(void **state) {
   tty_raw_t *raw = begin();
-  seen(master, "<in>");
+  terminal_seen(master, "<in>");
   tty_restore();
-  seen(master, "<out>");
+  terminal_seen(master, "<out>");
   assert_true(is_cooked(slave));
   tty_raw_close(raw);
 }
@@ -160,7 +145,7 @@ static void waiting_can_be_given_up(void **state) {
   tty_raw_t *raw = begin();
   op_release(tty_raw_read(raw));
   op_t *op = tty_raw_read(raw);
-  type(master, "x");
+  terminal_type(master, "x");
   assert_typed(op, "x");
   tty_raw_close(raw);
 }
@@ -207,7 +192,7 @@ static void a_terminal_that_goes_away_ends_it(void **state) {
 
 static void a_continued_process_draws_again(void **state) {
   tty_raw_t *raw = begin();
-  seen(master, "<in>");
+  terminal_seen(master, "<in>");
   op_t *op = tty_raw_read(raw);
   tty_restore(); /* as before the stop */
   raise(SIGCONT);
@@ -217,7 +202,7 @@ static void a_continued_process_draws_again(void **state) {
   assert_int_equal(tty_raw_input(op, &bytes, &size), TTY_RESUMED);
   op_release(op);
   assert_false(is_cooked(slave));
-  assert_string_equal(seen(master, "<in>"), "<out><in>");
+  assert_string_equal(terminal_seen(master, "<in>"), "<out><in>");
   tty_raw_close(raw);
   assert_true(is_cooked(slave));
 }
@@ -271,9 +256,9 @@ static void a_script_draws_and_reads(void **state) {
                            "assert(not pcall(t.read, t))\n"
                            "return key == 'k' and 7 or 1",
                       &pid);
-  assert_string_equal(seen(fd, "ready."), "<in>ready.");
-  type(fd, "k");
-  assert_string_equal(seen(fd, "message"), "<out>a message");
+  assert_string_equal(terminal_seen(fd, "ready."), "<in>ready.");
+  terminal_type(fd, "k");
+  assert_string_equal(terminal_seen(fd, "message"), "<out>a message");
   assert_int_equal(exit_code(pid), 7);
   assert_true(is_cooked(fd));
   close(fd);
@@ -295,11 +280,11 @@ static void whatever_ends_a_script_puts_it_back(void **state) {
     snprintf(code, sizeof code, TAKE "t:write 'ready'\n%s", ends[i].code);
     pid_t pid;
     int fd = controlled(code, &pid);
-    seen(fd, ends[i].signal ? "ready" : "<out>");
+    terminal_seen(fd, ends[i].signal ? "ready" : "<out>");
     if (ends[i].signal) {
       assert_false(is_cooked(fd));
       kill(pid, ends[i].signal);
-      seen(fd, "<out>");
+      terminal_seen(fd, "<out>");
     }
     assert_int_equal(exit_code(pid), ends[i].status);
     assert_true(is_cooked(fd));
@@ -312,7 +297,7 @@ static void ending_at_once_puts_it_back(void **state) {
   int fd = controlled(TAKE "t:write 'spin'\n"
                            "while true do pcall(function() while true do end end) end",
                       &pid);
-  seen(fd, "spin");
+  terminal_seen(fd, "spin");
   int status;
   pid_t ended = 0;
   while (ended == 0) { /* two that come together become one */
@@ -321,7 +306,7 @@ static void ending_at_once_puts_it_back(void **state) {
     ended = waitpid(pid, &status, WNOHANG);
   }
   assert_int_equal(WEXITSTATUS(status), 128 + SIGTERM);
-  seen(fd, "<out>");
+  terminal_seen(fd, "<out>");
   assert_true(is_cooked(fd));
   close(fd);
 }
@@ -334,15 +319,15 @@ static void ctrl_z_gives_the_terminal_back_meanwhile(void **state) {
                            "t:write 'again'\n"
                            "return bytes == nil and why == 'resumed' and 7 or 1",
                       &pid);
-  seen(fd, "ready");
+  terminal_seen(fd, "ready");
   kill(pid,
        SIGTSTP); /* a shell's job; here the group is orphaned, and the driver's own Ctrl-Z would be ignored */
   assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
   assert_true(WIFSTOPPED(status));
-  seen(fd, "<out>");
+  terminal_seen(fd, "<out>");
   assert_true(is_cooked(fd));
   kill(pid, SIGCONT);
-  assert_string_equal(seen(fd, "again<out>"),
+  assert_string_equal(terminal_seen(fd, "again<out>"),
                       "<in>again<out>"); /* entered once: nothing else would remember the cursor */
   assert_int_equal(exit_code(pid), 7);
   close(fd);

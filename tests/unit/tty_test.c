@@ -22,6 +22,7 @@
 #include "bindings/register.h"
 #include "runtime/host.h"
 #include "runtime/tty.h"
+#include "support/terminal.h"
 
 static uv_loop_t loop;
 static int master; /* the side of who types and looks */
@@ -47,21 +48,7 @@ static bool echoes(void) {
   return mode.c_lflag & ECHO;
 }
 
-static void type(const char *text) { assert_int_equal(write(master, text, strlen(text)), strlen(text)); }
-
-/* What the terminal shows, until it ends with `end`. */
-static const char *seen(int fd, const char *end) {
-  static char text[4096];
-  size_t size = 0;
-  text[0] = 0;
-  while (size < strlen(end) || strcmp(text + size - strlen(end), end) != 0) {
-    ssize_t n = read(fd, text + size, sizeof text - 1 - size);
-    if (n <= 0) fail_msg("the terminal shows '%s' and ended", text);
-    size += (size_t)n;
-    text[size] = 0;
-  }
-  return text;
-}
+static void type(const char *text) { terminal_type(master, text); }
 
 static op_t *begin(bool secret) {
   const tty_prompt_t prompt = {.text = "word: ", .secret = secret, .device = device};
@@ -88,7 +75,7 @@ static void assert_line(op_t *op, const char *expected) {
 
 static void a_line_is_read_and_what_follows_is_left(void **state) {
   op_t *op = begin(false);
-  seen(master, "word: ");
+  terminal_seen(master, "word: ");
   assert_true(echoes());
   type("first\nsecond\n");
   assert_line(op, "first");
@@ -97,18 +84,18 @@ static void a_line_is_read_and_what_follows_is_left(void **state) {
 
 static void a_secret_does_not_show(void **state) {
   op_t *op = begin(true);
-  seen(master, "word: ");
+  terminal_seen(master, "word: ");
   assert_false(echoes());
   type("open sesame\n");
   assert_line(op, "open sesame");
   assert_true(echoes());
-  assert_string_equal(seen(master, "\r\n"), "\r\n");
+  assert_string_equal(terminal_seen(master, "\r\n"), "\r\n");
 }
 
 static void the_end_of_the_input_is_no_line(void **state) {
   for (int secret = 0; secret < 2; secret++) {
     op_t *op = begin(secret);
-    seen(master, "word: ");
+    terminal_seen(master, "word: ");
     type("\004");
     finish(op);
     size_t size;
@@ -121,17 +108,17 @@ static void the_end_of_the_input_is_no_line(void **state) {
 
 static void cancelling_turns_the_echo_on(void **state) {
   op_t *op = begin(true);
-  seen(master, "word: ");
+  terminal_seen(master, "word: ");
   uv_run(&loop, UV_RUN_NOWAIT);
   assert_false(echoes());
   op_release(op);
   assert_true(echoes());
-  seen(master, "\r\n");
+  terminal_seen(master, "\r\n");
 }
 
 static void restoring_by_hand_does_too(void **state) {
   op_t *op = begin(true);
-  seen(master, "word: ");
+  terminal_seen(master, "word: ");
   tty_restore();
   assert_true(echoes());
   op_release(op);
@@ -139,7 +126,7 @@ static void restoring_by_hand_does_too(void **state) {
 
 static void a_continued_process_asks_again(void **state) {
   op_t *op = begin(true);
-  seen(master, "word: ");
+  terminal_seen(master, "word: ");
   struct termios mode;
   tcgetattr(slave, &mode);
   mode.c_lflag |= ECHO; /* as a shell does that got the terminal back */
@@ -147,7 +134,7 @@ static void a_continued_process_asks_again(void **state) {
   raise(SIGCONT);
   for (int i = 0; echoes() && i < 1000; i++) uv_run(&loop, UV_RUN_ONCE);
   assert_false(echoes());
-  seen(master, "word: ");
+  terminal_seen(master, "word: ");
   type("x\n");
   assert_line(op, "x");
   assert_true(echoes());
@@ -160,7 +147,7 @@ static void only_one_line_at_a_time(void **state) {
   assert_string_equal(second->failure.code, "EBUSY");
   op_release(second);
   assert_false(echoes());
-  seen(master, "word: ");
+  terminal_seen(master, "word: ");
   type("one\n");
   assert_line(first, "one");
   op_t *third = begin(false);
@@ -170,7 +157,7 @@ static void only_one_line_at_a_time(void **state) {
 
 static void a_terminal_that_goes_away_ends_it(void **state) {
   op_t *op = begin(true);
-  seen(master, "word: ");
+  terminal_seen(master, "word: ");
   close(slave);
   close(master);
   finish(op);
@@ -275,10 +262,10 @@ static void a_script_asks_for_a_secret(void **state) {
                       "local line = tty.read_line { prompt = 'word: ', secret = true }\n"
                       "return line == 'sesame' and 7 or 1",
                       &pid);
-  seen(fd, "word: tick"); /* others run meanwhile */
+  terminal_seen(fd, "word: tick"); /* others run meanwhile */
   assert_false(master_echoes(fd));
   assert_int_equal(write(fd, "sesame\n", 7), 7);
-  assert_string_equal(seen(fd, "\r\n"), "\r\n");
+  assert_string_equal(terminal_seen(fd, "\r\n"), "\r\n");
   assert_int_equal(exit_code(pid), 7);
   assert_true(master_echoes(fd));
   close(fd);
@@ -287,7 +274,7 @@ static void a_script_asks_for_a_secret(void **state) {
 static void ctrl_c_ends_it_with_the_echo_on(void **state) {
   pid_t pid;
   int fd = controlled("require('pgafrun.tty').read_line { prompt = 'word: ', secret = true }", &pid);
-  seen(fd, "word: ");
+  terminal_seen(fd, "word: ");
   assert_int_equal(write(fd, "\003", 1), 1);
   assert_int_equal(exit_code(pid), 128 + SIGINT);
   assert_true(master_echoes(fd));
@@ -305,7 +292,7 @@ static void ending_at_once_leaves_the_echo_on(void **state) {
                       "end)\n"
                       "require('pgafrun.tty').read_line { prompt = 'word: ', secret = true }",
                       &pid);
-  seen(fd, "word: spin");
+  terminal_seen(fd, "word: spin");
   assert_false(master_echoes(fd));
   int status;
   pid_t ended = 0;
@@ -331,7 +318,7 @@ static void a_script_learns_of_a_resize(void **state) {
                       "print 'ready'\n"
                       "return waiting:wait()",
                       &pid);
-  seen(fd, "ready\r\n");
+  terminal_seen(fd, "ready\r\n");
   const struct winsize size = {.ws_row = 24, .ws_col = 99};
   ioctl(fd, TIOCSWINSZ, &size);
   assert_int_equal(exit_code(pid), 99);
