@@ -166,7 +166,7 @@ static void a_terminal_that_goes_away_ends_it(void **state) {
 }
 
 static void a_device_that_is_none_is_told(void **state) {
-  snprintf(device, sizeof device, "/nonexistent");
+  snprintf(device, sizeof device, "/proc/nonexistent");
   op_t *op = begin(false);
   finish(op);
   assert_string_equal(op->failure.code, "ENOENT");
