@@ -67,11 +67,12 @@ refuses() {
   says "$words"
 }
 
-# result PATH ARGUMENTS...: a value of what a script that succeeds tells with --json.
+# result PATH ARGUMENTS...: a value of what a script that succeeds tells with --json. A warning is none of it.
 result() {
-  local path=$1
+  local path=$1 status=0
   shift
-  expect 0 "$@" --json
+  (pgaf "$@" --json) >"$WORK/out" 2>"$WORK/err" </dev/null || status=$?
+  [ "$status" -eq 0 ] || { cat "$WORK/err"; fail "$1 ended with $status (arguments: ${*:2})"; }
   field "$WORK/out" "$path"
 }
 
@@ -97,6 +98,25 @@ test_looks() {
   expect 0 logs -n 2
   for name in "$MONITOR" "${NODES[@]}"; do says "$name"; done
   refuses 64 "did you mean" logs pgaf-optest-7
+}
+
+# Each input of a script that is piped in finds what it should.
+test_prompt() {
+  local lead
+  lead=$(primary)
+  (pgaf repl) >"$WORK/out" 2>&1 <<LUA || fail "the prompt: $(cat "$WORK/out")"
+formation
+assert(primary().name == "$lead")
+assert(primary():sql("select pg_is_in_recovery() as standby")[1].standby == "f")
+assert(nodes["$(standby "$lead")"]:sql("select pg_is_in_recovery() as standby")[1].standby == "t")
+assert(monitor:sql("select count(*) as n from pgautofailover.node")[1].n == "2")
+assert(nodes["$lead"]:exec("id -un", { user = "postgres" }).stdout == "postgres\\n")
+assert(#monitor:events(3) == 3 and #incus:instances() >= 3)
+assert(nodes["$lead"]:logs { lines = 2 }.stdout ~= "")
+LUA
+  says "the formation is whole"
+  (INVENTORY=$WORK/production.lua && pgaf repl) >"$WORK/out" 2>&1 <<<'primary():exec "true"' && fail "production was not asked about"
+  says "start with --i-know-this-is"
 }
 
 test_follow() {
@@ -203,7 +223,7 @@ test_monitor() {
 }
 
 expect 0 postgres_ha
-for name in looks move follow maintenance restart membership monitor; do
+for name in looks prompt move follow maintenance restart membership monitor; do
   echo "== $name ($SECONDS s)"
   "test_$name"
 done
