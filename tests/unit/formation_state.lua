@@ -94,7 +94,7 @@ function T.test_whole_is_what_stays_whole()
   end)
   local _, since = state.wait_whole(function() return connection end, "default",
     { timeout = 5, stable = 0.05, poll = 0.02 })
-  lu.assertTrue(reads >= 6, reads .. " reads")
+  lu.assertTrue(reads >= 5, reads .. " reads")
   lu.assertTrue(since <= time.now())
 end
 
