@@ -50,6 +50,14 @@ program.expose("go", go)
 local function wait_for_it() repeat task.sleep(0.01) until go.on end
 ]]
 
+-- A socket has its name a moment before it is listened at.
+local function listens(path)
+  local ok, connection = fs.stat(path) ~= nil
+  if ok then ok, connection = pcall(net.connect, path) end
+  if ok then connection:close() end
+  return ok
+end
+
 local function start(script, ...)
   fs.write(folder .. "/target.lua", PREAMBLE .. script)
   local options = { pgafrun, "--attachable", ... }
@@ -58,7 +66,7 @@ local function start(script, ...)
   local child = process.daemon(options)
   local self = setmetatable({ child = child }, Target)
   self.socket = ("%s/pgafrun/target-%d.sock"):format(folder, child.pid)
-  until_so(function() return fs.stat(self.socket) or child:wait(0) end)
+  until_so(function() return listens(self.socket) or child:wait(0) end)
   return self
 end
 
