@@ -6,9 +6,11 @@ import pty
 import re
 import select
 import signal
+import tempfile
 import time
 
 PGAFRUN = os.environ.get("PGAFRUN", "build/pgafrun")
+STATE = tempfile.mkdtemp()  # no history of anybody's
 SECONDS = float(os.environ.get("PGAFRUN_BENCH_SECONDS", "20"))
 NOISE = (b"background(function() local n = 0 while true do for i = 1, 10 do n = n + 1 "
          b"print('line number ' .. n .. ' of those that come') end task.sleep(0.01) end end)\r")
