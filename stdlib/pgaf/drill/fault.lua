@@ -80,8 +80,9 @@ local function find(word)
     return word
   end
   local paths, names = fault.catalogue()
-  if paths[word] then return paths[word] end
-  local near = suggest(word, names)
+  local name = word:gsub("_", "-") -- its file is called so
+  if paths[name] then return paths[name] end
+  local near = suggest(name, names)
   refuse(("there is no fault %q%s"):format(word, near and (", did you mean %q?"):format(near) or ""),
     "the faults: " .. table.concat(names, ", "))
 end
