@@ -45,19 +45,38 @@ function view.gather(provider, reach, inventory)
   }
 end
 
-local ROW = "%-16s %-22s %-16s %-16s %-8s %8s %4s %-12s %-8s"
+local HEADS = { "NODE", "HOST:PORT", "REPORTED", "GOAL", "HEALTH", "REPORT", "TLI", "LSN", "NODE IS" }
+local AT_THE_RIGHT = { REPORT = true, TLI = true }
+
+-- Each column as wide as what is in it.
+local function aligned(rows)
+  local widths, lines = {}, {}
+  for _, row in ipairs(rows) do
+    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
+  end
+  for at, row in ipairs(rows) do
+    local cells = {}
+    for i, cell in ipairs(row) do
+      local gap = (" "):rep(widths[i] - #cell)
+      cells[i] = AT_THE_RIGHT[HEADS[i]] and gap .. cell or cell .. gap
+    end
+    lines[at] = table.concat(cells, "  "):gsub("%s+$", "")
+  end
+  return lines
+end
 
 ---@param found pgaf.View
 ---@return string[] lines
 function view.lines(found)
-  local lines = {}
-  local function add_row(...) lines[#lines + 1] = ROW:format(...):gsub("%s+$", "") end
-  add_row("NODE", "HOST:PORT", "REPORTED", "GOAL", "HEALTH", "REPORT", "TLI", "LSN", "NODE IS")
+  local rows = { HEADS }
   for _, node in ipairs(found.nodes) do
-    add_row(node.name, ("%s:%d"):format(node.host, node.port), node.reported, node.goal, node.health or "unknown",
-      node.report_age and ("%.1f s"):format(node.report_age) or "never", node.timeline or "-", node.lsn or "-",
-      node.provider)
+    rows[#rows + 1] = {
+      node.name, ("%s:%d"):format(node.host, node.port), node.reported, node.goal, node.health or "unknown",
+      node.report_age and ("%.1f s"):format(node.report_age) or "never", tostring(node.timeline or "-"),
+      node.lsn or "-", node.provider,
+    }
   end
+  local lines = aligned(rows)
   lines[#lines + 1] = ""
   lines[#lines + 1] = found.whole and "the formation is whole" or "the formation is not whole:"
   for _, problem in ipairs(found.problems) do lines[#lines + 1] = "  " .. problem end
