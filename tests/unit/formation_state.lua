@@ -30,6 +30,14 @@ function T.test_rows_of_the_dead_are_not_believed()
   lu.assertStrContains(reasons(node("a", "primary", { report_age = 40 }), node("b", "secondary")), "heard of 40 s ago")
 end
 
+function T.test_a_monitor_that_has_just_started_knows_of_nobody()
+  local made = formation(node("a", "primary"), node("b", "secondary"))
+  made.monitor_uptime = 0.4
+  lu.assertStrContains(state.problems(made)[1], "a has not been heard of since the monitor was started")
+  made.nodes[1].report_age, made.nodes[2].report_age = 0.1, 0.3
+  lu.assertEquals(state.problems(made), {})
+end
+
 function T.test_each_reason_is_told()
   lu.assertStrContains(reasons(node("a", "primary"), node("b", "secondary", { goal = "catchingup" })), "on its way")
   lu.assertStrContains(reasons(node("a", "primary"), node("b", "secondary", { health = 0 })), "fails")

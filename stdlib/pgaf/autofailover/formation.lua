@@ -155,7 +155,7 @@ end
 local STATE = {
   "sql", "formation", database = MONITOR_DATABASE, query = [[
 select json_build_object('known', true, 'dbname', f.dbname, 'number_sync_standbys', f.number_sync_standbys,
-  'uptime', extract(epoch from clock_timestamp() - pg_postmaster_start_time()),
+  'monitor_uptime', extract(epoch from clock_timestamp() - pg_postmaster_start_time()),
   'nodes', coalesce((select json_agg(json_build_object('nodeid', nodeid, 'name', nodename, 'host', nodehost,
     'port', nodeport, 'reported', reportedstate, 'goal', goalstate, 'running', reportedpgisrunning,
     'health', health, 'timeline', reportedtli, 'lsn', reportedlsn, 'candidate_priority', candidatepriority,

@@ -115,7 +115,10 @@ end
 -- What a primary is called that has no standby on purpose.
 local ALONE = { wait_primary = true, single = true }
 
-local function node_problem(node, resting, alone)
+local function node_problem(node, resting, alone, uptime)
+  if node.report_age and uptime and node.report_age > uptime then
+    return node.name .. " has not been heard of since the monitor was started"
+  end
   if node.report_age and node.report_age > state.FRESH_SECONDS then
     return ("%s was last heard of %.0f s ago (its rows at the monitor are of that time)"):format(
       node.name, node.report_age)
@@ -159,7 +162,7 @@ function state.problems(formation, expected, resting)
   end
   local alone = resting ~= nil and awake == 1
   for _, node in ipairs(formation.nodes) do
-    problems[#problems + 1] = node_problem(node, rests[node.name], alone)
+    problems[#problems + 1] = node_problem(node, rests[node.name], alone, formation.monitor_uptime)
     local leads = node.goal == "primary" or alone and ALONE[node.goal]
     if leads and not rests[node.name] then primaries[#primaries + 1] = node.name end
     if node.goal == "secondary" then secondaries = secondaries + 1 end
