@@ -57,6 +57,13 @@ function T.test_a_formation_of_the_same_name_elsewhere_is_another()
   lu.assertEquals(#journal.open_runs(other), 0)
 end
 
+function T.test_a_line_without_a_number_is_still_to_be_undone()
+  local made = begin()
+  fs.append(made.folder .. "/journal", '{"what":"breaking","node":"b"}\n')
+  local found = journal.open_runs(INVENTORY)[1]
+  lu.assertEquals(found.broken, { { id = 1, node = "b", undo = "start" } })
+end
+
 function T.test_a_line_that_was_cut_off_does_not_spoil_the_next()
   local made = begin()
   made:about_to_break("a", "start")

@@ -119,8 +119,10 @@ local function read_line(self, text)
   if line.what == "opened" then
     self.opened = line
   elseif line.what == "breaking" then
-    table.insert(self.broken, { id = line.id, node = line.node, undo = line.undo, with = line.with })
-    self.count = math.max(self.count, line.id)
+    -- a line that somebody wrote by hand, or another version, has no number; it is still to be undone
+    local id = math.tointeger(line.id) or self.count + 1
+    table.insert(self.broken, { id = id, node = line.node, undo = line.undo or "start", with = line.with })
+    self.count = math.max(self.count, id)
   elseif line.what == "undone" then
     forget(self, line.id)
   elseif line.what == "closed" then
