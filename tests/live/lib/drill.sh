@@ -174,7 +174,7 @@ test_interrupted() {
 }
 
 test_killed_and_restored() {
-  local moment
+  local moment status
   for moment in "fault sent" "takes writes"; do
     begun "$moment"
     kill -KILL "$DRILL"
@@ -182,7 +182,10 @@ test_killed_and_restored() {
     expect 1 scripts/failover_drill.lua --rto 60
     says "was not put back"
     says "scripts/restore.lua"
-    expect 1 scripts/doctor.lua
+    # 3 while the node is just dying: what it has cannot be looked at then
+    status=0
+    (pgaf scripts/doctor.lua) >"$WORK/out" 2>&1 </dev/null || status=$?
+    [ "$status" -eq 1 ] || [ "$status" -eq 3 ] || fail "doctor ended with $status, with a drill that was not put back"
     says "a drill was not put back"
     expect 0 scripts/restore.lua
     says "the formation is whole"
