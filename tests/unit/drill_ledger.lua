@@ -66,6 +66,15 @@ function T.test_each_client_has_its_own_gap()
   lu.assertEquals(made:gap("y", 1, "a").seconds, 3.5)
 end
 
+function T.test_nobody_could_write_between_two_servers_whoever_tried()
+  local made = book { { 1, ACK, "a", "x" }, { 1.5, ACK, "a", "y" }, { 5, ACK, "b", "look" }, { 6, ACK, "b", "x" } }
+  lu.assertEquals(made:outage(1.2).seconds, 3.5)
+  made = book { { 1, ACK, "a", "x" }, { 2, ACK, "a", "x" }, { 4, NO, "b", "x" }, { 5, ACK, "b", "x" }, { 6, ACK, "c" } }
+  lu.assertEquals(made:outage(1.5).seconds, 3)
+  lu.assertNil(book({ { 1, ACK }, { 2, ACK } }):outage(1.5))
+  lu.assertNil(book({ { 2, ACK } }):outage(1.5))
+end
+
 function T.test_the_longest_silence_of_a_span()
   local made = book { { 1, ACK }, { 6, ACK, "b" }, { 6.1, ACK, "b" }, { 8, ACK, "b" }, { 8.1, ACK, "b" } }
   lu.assertAlmostEquals(made:longest_silence("client 1", 6, 9).seconds, 1.9, 1e-9)

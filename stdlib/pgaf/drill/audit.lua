@@ -28,12 +28,14 @@ select coalesce(pg_last_wal_replay_lsn() >= $1::pg_lsn, false) as there,
   return ("has replayed up to %s of %s only"):format(row.lsn or "nothing", lsn)
 end
 
--- The gap as the data has it: the last row that the old primary made, the first of the new one. By the nodes' own
--- clocks, which are not this program's.
+-- How long nobody could write, as the data has it: from the last row before to the first that another server made than
+-- the one that made the rows until then. By the nodes' own clocks, which are not this program's.
 local GAP_SQL = [[
-select extract(epoch from min(d.at) filter (where d.server = last.server and d.port = last.port)
-               - max(d.at) filter (where d.server <> last.server or d.port <> last.port))::float8 as seconds
-  from %s d, (select server, port from %s order by at desc limit 1) last]]
+with d as (select at, server, port from %s),
+     old as (select server, port from d order by at limit 1),
+     new as (select d.at from d, old where (d.server, d.port) is distinct from (old.server, old.port)
+              order by d.at limit 1)
+select extract(epoch from new.at - (select max(d.at) from d where d.at < new.at))::float8 as seconds from new]]
 
 local function look_at(context, name, table_name, ids, lsn)
   local connection <close> = context.reach:node(name, "drill audit")
@@ -45,7 +47,7 @@ end
 ---@field rows integer
 ---@field nodes table<string, { differs: integer[]?, problem: string? }> every other node; without `differs` it could
 ---       not be looked at
----@field data_gap number? seconds
+---@field data_gap number? seconds; nil: one server made all rows
 
 --- Looks everything up. Raises when the primary cannot be looked at.
 ---@param context pgaf.DrillContext
@@ -56,7 +58,8 @@ function audit.run(context, workload)
   local ids = read_ids(primary, workload.table_name)
   local result = workload.ledger:audit(ids)
   result.rows, result.nodes = #ids, {}
-  result.data_gap = primary:query(GAP_SQL:format(workload.table_name, workload.table_name)).rows[1].seconds
+  local measured = primary:query(GAP_SQL:format(workload.table_name)).rows[1]
+  result.data_gap = measured and measured.seconds
   local lsn = primary:query("select pg_current_wal_lsn()::text as lsn").rows[1].lsn
   for _, entry in ipairs(context.inventory.nodes) do
     if context.provider:node(entry.name).hostname ~= primary.host then

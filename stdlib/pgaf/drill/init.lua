@@ -6,6 +6,7 @@
 
 local throw = error
 local error = require "pgafrun.error"
+local names_of = require "pgaf.names"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 local audit = require "pgaf.drill.audit"
@@ -122,11 +123,7 @@ end
 --- Names of nodes.
 ---@param nodes pgaf.Node[]
 ---@return string[]
-function Drill:names(nodes)
-  local names = {}
-  for i, node in ipairs(nodes) do names[i] = node.name end
-  return names
-end
+function Drill:names(nodes) return names_of(nodes) end
 
 --- Computes what a fail-over can take with the settings of now; raises kind "impossible-budget", with the arithmetic,
 --- when one is wanted and the budget is below its best case.
@@ -434,11 +431,8 @@ function Drill:wait_for_a_write()
 end
 
 function Drill:keep_roles(formation)
-  local primary, standbys = state.primary(formation), {}
-  for _, node in ipairs(formation.nodes) do
-    if node.name ~= primary.name then standbys[#standbys + 1] = node.name end
-  end
-  self.result.roles.after = { primary = primary.name, standbys = standbys }
+  local primary = state.primary(formation).name
+  self.result.roles.after = { primary = primary, standbys = names_of(formation.nodes, primary) }
 end
 
 --- Stops the clients and looks every write up, on every node.
@@ -482,6 +476,14 @@ local function percentile(sorted, p)
   return #sorted > 0 and sorted[math.max(1, math.ceil(#sorted * p))] or nil
 end
 
+-- The clients' own times and the rows' may differ by the time between two writes, and by what a write takes.
+local function compare_with_rows(r, interval)
+  local by_rows = r.audit and r.audit.data_gap
+  if not by_rows then return end
+  r.outage.by_rows, r.outage.allowed = by_rows, interval + (r.latency_before.p99 or 0)
+  r.outage.agrees = math.abs(by_rows - r.outage.seconds) <= r.outage.allowed
+end
+
 local function measure(self)
   local r, marks, book = self.result, self.timeline.marks, self.workload.ledger
   r.writes = book:tally()
@@ -508,6 +510,8 @@ local function measure(self)
   if open and close then
     r.async = { seconds = close.at - open.at, acknowledged = book:acknowledged_between(open.at, close.at) }
   end
+  r.outage = r.promoted and book:outage(sent) or nil
+  if r.outage then compare_with_rows(r, self.options.interval) end
   if r.gap and self.options.fault.promotion == "must" then
     for _, writer in ipairs(self.workload.writers) do
       local silence = book:longest_silence(writer, r.gap.to, math.huge)

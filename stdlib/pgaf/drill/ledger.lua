@@ -112,6 +112,32 @@ function Ledger:gap(writer, since, old_host)
   end
 end
 
+-- The acknowledged write that `better(id, other)` prefers to every other one; `fits` says which are looked at.
+local function best(self, fits, better)
+  local found
+  for id = 1, self.count do
+    if self.fate[id] == "acknowledged" and fits(id) and (not found or better(id, found)) then found = id end
+  end
+  return found
+end
+
+--- How long nobody could write, whoever tried: from the last write that was acknowledged to the first one, after
+--- `since`, by another server than the one that took writes until then. nil when there was none.
+---@param since number
+---@return pgaf.Gap?
+function Ledger:outage(since)
+  local settled = self.settled
+  local function later(id, other) return settled[id] > settled[other] end
+  local function earlier(id, other) return settled[id] < settled[other] end
+  local old = best(self, function(id) return settled[id] < since end, later)
+  if not old then return nil end
+  local first = best(self, function(id)
+    return settled[id] >= since and self.host[id] ~= self.host[old]
+  end, earlier)
+  if not first then return nil end
+  return gap_between(self, best(self, function(id) return settled[id] < settled[first] end, later), first)
+end
+
 --- The longest time between two acknowledged writes of a writer, both in a span. With `open`, also from the last one
 --- before the span, and up to its end: who still waits at its end has waited so long, at least.
 ---@param writer string

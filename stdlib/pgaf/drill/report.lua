@@ -19,6 +19,15 @@ local function verdict_lines(r, paint, lines)
   for _, reason in ipairs(v.reasons) do lines[#lines + 1] = "  " .. reason:match "^[^\n]*" end
 end
 
+-- The formation's part of what clients felt: the rest is how they connect again.
+local function outage_line(outage)
+  local rows = outage.by_rows and ("; by the rows' own times %.3f s"):format(outage.by_rows) or ""
+  if outage.agrees == false then
+    rows = rows .. (": THE TWO DO NOT AGREE (%.0f ms allowed)"):format(outage.allowed * 1000)
+  end
+  return ("nobody could write %.3f s%s"):format(outage.seconds, rows)
+end
+
 local function speed_lines(r, lines)
   local s = r.seconds or {}
   local function seconds(value) return value and ("%.2f s"):format(value) or "never" end
@@ -29,6 +38,7 @@ local function speed_lines(r, lines)
     lines[#lines + 1] = ("since the fault   promoted %s, writable %s, %swhole %s"):format(
       seconds(s.promoted), seconds(s.writable), back, seconds(s.whole))
   end
+  if r.outage and not r.interrupted then lines[#lines + 1] = outage_line(r.outage) end
   if r.prediction and r.gap then
     local inside = r.gap.seconds >= r.prediction.best - 0.5 and r.gap.seconds <= r.prediction.worst
     lines[#lines + 1] = ("predicted         %.1f .. %.1f s, observed %.2f s%s"):format(r.prediction.best,

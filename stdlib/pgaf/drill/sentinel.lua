@@ -9,7 +9,7 @@ local error = require "pgafrun.error"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 
-local LOOK_SECONDS = 0.01
+local LOOK_SECONDS = 0.005
 local RETRY_SECONDS = 0.2
 -- Not an INSERT that fails: thousands of refused ones would fill the node's log.
 local LOOK_SQL = [[

@@ -103,6 +103,7 @@ function drill_result.make()
         setting = "primary_demote_timeout = 30 s" },
     } },
     seconds = { promoted = 21.6, writable = 51, first_ack = 51.3, whole = 59.7 },
+    outage = { from = 100.02, to = 151.3, seconds = 51.28, by_rows = 51.28, allowed = 0.02, agrees = true },
     writes = { acknowledged = 6321, refused = 12, unknown = 1 }, async = { seconds = 7.1, acknowledged = 612 },
     audit = {
       lost = json.as_array(), ghosts = json.as_array(), duplicates = json.as_array(), strangers = json.as_array(),

@@ -162,7 +162,9 @@
         ["there twice", list(a.duplicates).length, ids(a.duplicates)], ["there and written by nobody", list(a.strangers).length, ids(a.strangers)]);
       for (const [node, n] of Object.entries(a.nodes || {}))
         rows.push([node + " differs from the primary in", n.differs ? list(n.differs).length : "unknown", n.problem || ""]);
-      if (a.data_gap) rows.push(["gap by the rows' own times", seconds(a.data_gap), "the nodes' clocks"]);
+      if (r.outage) rows.push(["nobody could write", seconds(r.outage.seconds), "whoever tried"]);
+      if (a.data_gap) rows.push(["the same by the rows' own times", seconds(a.data_gap), r.outage && r.outage.agrees === false
+        ? "the two do not agree: " + seconds(r.outage.allowed) + " allowed" : "the nodes' clocks"]);
     } else rows.push(["looked up", "no", r.audit_problem || ""]);
     section("The ledger: what became of each write", table(["fate", ">writes", ""], rows));
   }
