@@ -1,6 +1,7 @@
 -- Looks into a run that is under way: what it does, what each task waits for, a drill's timeline so far.
 
 local cli = require "pgaf.cli"
+local columns = require "pgaf.columns"
 local client = require "pgaf.attach.client"
 local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
@@ -44,12 +45,12 @@ local function list()
     return
   end
   if #found == 0 then return print "no run can be attached to: start one with --attachable" end
-  print(("%-8s %-20s %-24s %s"):format("PROCESS", "SCRIPT", "STARTED", "INVENTORY"))
-  for _, run in ipairs(found) do
+  local rows = { { "PROCESS", "SCRIPT", "STARTED", "INVENTORY" } }
+  for i, run in ipairs(found) do
     local hello = run.hello or {}
-    print(("%-8d %-20s %-24s %s"):format(run.pid, run.name, hello.started or "-",
-      run.problem or hello.inventory or "-"))
+    rows[i + 1] = { ("%d"):format(run.pid), run.name, hello.started or "-", run.problem or hello.inventory or "-" }
   end
+  for _, line in ipairs(columns.lines(rows)) do print(line) end
 end
 
 -- Lines that are there already, in place of a terminal.

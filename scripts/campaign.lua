@@ -7,6 +7,7 @@
 --     pgafrun -i INVENTORY campaign --shuffle 42                       in that order again
 
 local campaigns = require "pgaf.drill.campaign"
+local cli = require "pgaf.cli"
 local conduct = require "pgaf.drill.conduct"
 local crypto = require "pgafrun.crypto"
 local files = require "pgaf.drill.campaign_files"
@@ -39,7 +40,7 @@ end
 
 local function declare(parser)
   parser:argument("faults", "Names or files; default: all of the catalogue that can be done here."):args "*"
-  parser:option("--repeat", "How often each."):target "times":default("1"):convert(finish.count):argname "N"
+  parser:option("--repeat", "How often each."):target "times":default("1"):convert(cli.count):argname "N"
   parser:option("--shuffle", "In an order of chance; with a SEED, in the order that it stands for."):args "?"
     :convert(seed_of):argname "SEED"
   parser:option("--folder", "Keep what each drill leaves in a folder FAULT-N of this one, and the whole beside it.")
@@ -47,19 +48,18 @@ local function declare(parser)
   conduct.declare(parser)
 end
 
-local args, inventory = finish.parse(SPEC, declare, ...)
-if not args then return judge.USAGE end
+local args, inventory = cli.parse(SPEC, declare, ...)
 local notices = finish.check_outputs(args)
 finish.ask_production(args, inventory)
-finish.confirm_production(inventory, args.i_know_this_is)
+cli.confirm_production(inventory, args.i_know_this_is, "to kill its primary")
 if args.reset then snapshots.check_reset(inventory) end
 
 local function open_campaign()
   local provider <close> = providers.open(inventory)
   local chosen, left_out = campaigns.choose(args.faults, provider, inventory)
-  for _, one in ipairs(left_out) do finish.say(("left out: %-24s %s"):format(one.fault, one.why)) end
+  for _, one in ipairs(left_out) do cli.say(("left out: %-24s %s"):format(one.fault, one.why)) end
   local seed = args.shuffle and (args.shuffle[1] or tonumber(crypto.random_hex(4), 16))
-  if seed then finish.say(("the order is that of seed %d: --shuffle %d repeats it"):format(seed, seed)) end
+  if seed then cli.say(("the order is that of seed %d: --shuffle %d repeats it"):format(seed, seed)) end
   return campaigns.new(inventory, campaigns.turns(chosen, args.times, seed), {
     times = args.times, seed = seed, left_out = left_out,
   })
@@ -83,7 +83,7 @@ local function drill(fault)
   for try = 1, TRIES do
     result = finish.carry_out(function(...) return conduct.drill(fault, ...) end, args, inventory)
     if result.refusal ~= "unhealthy" or try == TRIES then break end
-    finish.say(("the formation is not whole: looking again in %d s"):format(PAUSE_SECONDS))
+    cli.say(("the formation is not whole: looking again in %d s"):format(PAUSE_SECONDS))
     task.sleep(PAUSE_SECONDS)
   end
   return result
@@ -92,7 +92,7 @@ end
 -- Returns why the campaign cannot go on; nil when it can.
 local function perform(turn, number)
   local fault = turn.fault
-  finish.say(("\n== %s (%d of %d; drill %d of %d): %s"):format(
+  cli.say(("\n== %s (%d of %d; drill %d of %d): %s"):format(
     fault.name, turn.number, args.times, number, #campaign.turns, fault.title))
   local began = time.now()
   local result = drill(fault)
@@ -117,11 +117,11 @@ end)
 if finished and why then log.error(why .. ": the campaign ends here") end
 
 local result = kept:finish(campaign, args)
-finish.say("\nseconds that clients could not write:\n")
-for _, line in ipairs(rows.lines(result.faults)) do finish.say(line) end
-finish.say ""
-for _, line in ipairs(rows.values(result.faults)) do finish.say(line) end
-if result.not_run > 0 then finish.say("drills that were not come to: " .. result.not_run) end
+cli.say("\nseconds that clients could not write:\n")
+for _, line in ipairs(rows.lines(result.faults)) do cli.say(line) end
+cli.say ""
+for _, line in ipairs(rows.values(result.faults)) do cli.say(line) end
+if result.not_run > 0 then cli.say("drills that were not come to: " .. result.not_run) end
 notify.send(notices, result, campaign:outcome())
 if not finished then error(why, 0) end
 return finish.exit_code(SPEC.name, result.verdict.code)

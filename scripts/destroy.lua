@@ -5,7 +5,7 @@
 
 local cli = require "pgaf.cli"
 local error = require "pgafrun.error"
-local formations = require "pgaf.autofailover.formation"
+local names_of = require "pgaf.names"
 local play = require "pgaf.play"
 local provider = require "pgaf.provider"
 local report = require "pgaf.play.report"
@@ -41,7 +41,7 @@ if #nodes == 0 then
   tell:say(("formation %s has no nodes: nothing to remove"):format(inventory.formation))
   return 0
 end
-local names = table.concat(formations.names(targets), ", ")
+local names = table.concat(names_of(targets), ", ")
 if not arguments.yes and not arguments.check then
   refuse(("this would remove %s with all data; say so with --yes"):format(names))
 end

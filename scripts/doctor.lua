@@ -5,7 +5,6 @@
 
 local cli = require "pgaf.cli"
 local doctor = require "pgaf.doctor"
-local finish = require "pgaf.drill.finish"
 local json = require "pgafrun.json"
 local program = require "pgafrun.program"
 local report = require "pgaf.doctor.report"
@@ -27,7 +26,7 @@ Exit codes:
 
 local args = cli.parse(SPEC, function(parser)
   parser:option("--rto", "Seconds that clients may be unable to write: do the timers keep it?"):default("60")
-    :convert(finish.positive):argname "SECONDS"
+    :convert(cli.positive):argname "SECONDS"
   parser:flag("--json", "One JSON object.")
   cli.inventory_options(parser)
 end, ...)

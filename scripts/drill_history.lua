@@ -7,7 +7,6 @@
 --     pgafrun -i INVENTORY drill_history --prune 90                and forgets what is older
 
 local cli = require "pgaf.cli"
-local finish = require "pgaf.drill.finish"
 local history = require "pgaf.drill.history"
 local journal = require "pgaf.drill.journal"
 local json = require "pgafrun.json"
@@ -22,7 +21,7 @@ local args, inventory = cli.parse({
   parser:argument("faults", "Only these."):args "*"
   parser:flag("--runs", "Each run as well.")
   parser:flag("--json", "As one JSON object.")
-  parser:option("--prune", "First remove what drills left that are older.", nil, finish.positive):argname "DAYS"
+  parser:option("--prune", "First remove what drills left that are older.", nil, cli.positive):argname "DAYS"
   parser:option("--folder", "Read the runs that this folder has, such as campaign --folder made it."):argname "FOLDER"
 end, ...)
 

@@ -3,9 +3,9 @@
 --     pgafrun -i INVENTORY events -n 50
 --     pgafrun -i INVENTORY events pgaf-2 --follow
 
+local cli = require "pgaf.cli"
 local error = require "pgafrun.error"
 local events = require "pgaf.operate.events"
-local finish = require "pgaf.drill.finish"
 local json = require "pgafrun.json"
 local log = require "pgafrun.log"
 local operate = require "pgaf.operate"
@@ -28,7 +28,7 @@ return operate.script({
   epilog = "With --follow and --json: one object a line, as they come. Ctrl-C ends it.",
 }, function(parser)
   parser:argument("node", "Only this node's."):args "?"
-  parser:option("-n --lines", "How many."):default("20"):convert(finish.count):argname "N"
+  parser:option("-n --lines", "How many."):default("20"):convert(cli.count):argname "N"
   parser:flag("-f --follow", "Go on with each as it comes.")
 end, function(context, args)
   local problem = events.unknown(context)

@@ -5,7 +5,7 @@
 --     pgafrun -i INVENTORY logs --follow           all nodes as they write, until Ctrl-C
 --     pgafrun -i INVENTORY logs --postgres         the servers' own logs
 
-local finish = require "pgaf.drill.finish"
+local cli = require "pgaf.cli"
 local json = require "pgafrun.json"
 local log = require "pgafrun.log"
 local logs = require "pgaf.operate.logs"
@@ -32,7 +32,7 @@ return operate.script({
   epilog = "With --follow and --json: one object a line, as they come. Ctrl-C ends it.",
 }, function(parser)
   parser:argument("nodes", "Which; default: the monitor and all data nodes."):args "*"
-  parser:option("-n --lines", "How many of each."):default("20"):convert(finish.count):argname "N"
+  parser:option("-n --lines", "How many of each."):default("20"):convert(cli.count):argname "N"
   parser:flag("-f --follow", "Go on with each line as it is written.")
   parser:flag("--postgres", "PostgreSQL's own log instead of pg_autoctl's.")
 end, function(context, args)

@@ -1,9 +1,9 @@
 -- Puts back what a drill broke and could not put back itself: it was killed, or its machine lost power. It works from
 -- the journal that the drill kept, looks before it acts, and may be repeated.
 
+local cli = require "pgaf.cli"
 local connect = require "pgaf.connect"
 local error = require "pgafrun.error"
-local finish = require "pgaf.drill.finish"
 local journals = require "pgaf.drill.journal"
 local judge = require "pgaf.drill.judge"
 local log = require "pgafrun.log"
@@ -25,7 +25,7 @@ Exit codes:
 local function declare(parser)
   parser:argument("run", "Only this run; default: all that were not put back."):args "?"
   parser:option("--repair-timeout", "Seconds for the formation to be whole."):default("300")
-    :convert(finish.positive):argname "SECONDS"
+    :convert(cli.positive):argname "SECONDS"
 end
 
 local function choose(inventory, run)
@@ -39,18 +39,17 @@ local function choose(inventory, run)
 end
 
 local function restore(context, journal, timeout)
-  finish.say("putting back " .. journal:describe())
+  cli.say("putting back " .. journal:describe())
   local formation = put_back.run(context, journal, {
     timeout = timeout, outcome = "restored",
-    on_trouble = function(node, text) finish.say(("%s: %s"):format(node, text)) end,
+    on_trouble = function(node, text) cli.say(("%s: %s"):format(node, text)) end,
   })
   local roles = {}
   for i, node in ipairs(formation.nodes) do roles[i] = ("%s is %s"):format(node.name, node.reported) end
-  finish.say("the formation is whole: " .. table.concat(roles, ", "))
+  cli.say("the formation is whole: " .. table.concat(roles, ", "))
 end
 
-local args, inventory = finish.parse(SPEC, declare, ...)
-if not args then return judge.USAGE end
+local args, inventory = cli.parse(SPEC, declare, ...)
 
 local code = judge.PASSED
 local ok, problem = pcall(function()
@@ -60,7 +59,7 @@ local ok, problem = pcall(function()
   local _ <close> = provider:lock("restore")
   local reach <close> = connect.open(provider, inventory)
   local open = choose(inventory, args.run)
-  if #open == 0 then finish.say "nothing to put back" end
+  if #open == 0 then cli.say "nothing to put back" end
   for _, journal in ipairs(open) do
     code = judge.NOT_PUT_BACK
     restore({ provider = provider, reach = reach, inventory = inventory }, journal, args.repair_timeout)

@@ -4,6 +4,7 @@
 --     pgafrun -i INVENTORY settings max_connections log_min_duration_statement
 --     pgafrun -i INVENTORY settings --differing
 
+local columns = require "pgaf.columns"
 local error = require "pgafrun.error"
 local json = require "pgafrun.json"
 local log = require "pgafrun.log"
@@ -11,7 +12,6 @@ local operate = require "pgaf.operate"
 local settings = require "pgaf.operate.settings"
 
 local DIFFERS = 2
-local ROW = "%-16s %-50s %-22s %s"
 
 local function remark(one)
   local words = {}
@@ -36,16 +36,16 @@ end, function(context, args)
     }
   end
   for name, problem in pairs(problems) do log.warn(name .. " cannot be asked", { why = problem }) end
-  local found, lines, differs = json.as_array(), {}, false
+  local found, rows, differs = json.as_array(), {}, false
   for _, one in ipairs(list) do
     differs = differs or one.differs
     if not args.differing or one.differs or one.pending_restart then
       found[#found + 1] = one
-      lines[#lines + 1] = ROW:format(one.where, one.name, one.value, remark(one)):gsub("%s+$", "")
+      rows[#rows + 1] = { one.where, one.name, one.value, remark(one) }
     end
   end
   return {
-    settings = found, unasked = problems, lines = lines,
+    settings = found, unasked = problems, lines = columns.lines(rows),
     code = next(problems) and operate.FAILED or differs and DIFFERS or operate.DONE,
   }
 end, ...)

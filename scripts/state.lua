@@ -1,8 +1,8 @@
 -- Shows a formation as its monitor knows it, and the URI that applications use.
 
+local cli = require "pgaf.cli"
 local connect = require "pgaf.connect"
 local error = require "pgafrun.error"
-local finish = require "pgaf.drill.finish"
 local json = require "pgafrun.json"
 local judge = require "pgaf.drill.judge"
 local log = require "pgafrun.log"
@@ -25,8 +25,7 @@ local function declare(parser)
   parser:flag("--json", "One JSON object.")
 end
 
-local args, inventory = finish.parse(SPEC, declare, ...)
-if not args then return judge.USAGE end
+local args, inventory = cli.parse(SPEC, declare, ...)
 
 local ok, found = pcall(function()
   local provider <close> = providers.open(inventory)

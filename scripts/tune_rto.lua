@@ -8,7 +8,6 @@ local connect = require "pgaf.connect"
 local error = require "pgafrun.error"
 local guc = require "pgaf.postgres.guc"
 local json = require "pgafrun.json"
-local finish = require "pgaf.drill.finish"
 local prediction = require "pgaf.drill.prediction"
 local program = require "pgafrun.program"
 local providers = require "pgaf.provider"
@@ -26,7 +25,7 @@ Exit codes:
   2    no safe timers keep the target; or the drill that should prove them failed
   64   usage, or a mistake in the inventory]],
 }, function(parser)
-  parser:option("--target", "Seconds that clients may be unable to write."):convert(finish.positive):argname "SECONDS"
+  parser:option("--target", "Seconds that clients may be unable to write."):convert(cli.positive):argname "SECONDS"
   parser:flag("--apply", "Run postgres_ha.lua with the proposed timers.")
   parser:flag("--prove", "Then kill the primary's container, with the target as budget.")
   parser:flag("--json", "The proposal as one JSON object.")

@@ -1,10 +1,10 @@
 -- Follows the formation on a live screen: states, lag, standing and machines, as they change.
 
+local cli = require "pgaf.cli"
 local connect = require "pgaf.connect"
 local error = require "pgafrun.error"
 local export = require "pgaf.watch.export"
 local feed = require "pgaf.watch.feed"
-local finish = require "pgaf.drill.finish"
 local json = require "pgafrun.json"
 local judge = require "pgaf.drill.judge"
 local log = require "pgafrun.log"
@@ -85,9 +85,8 @@ local function run(args, inventory)
   return judge.PASSED
 end
 
-local args, inventory = finish.parse(SPEC, declare, ...)
-if args and not args.once then program.run_on() end
-if not args then return judge.USAGE end
+local args, inventory = cli.parse(SPEC, declare, ...)
+if not args.once then program.run_on() end
 if not (args.once or args.json or tty.is_terminal(STDOUT)) then
   log.error "watch: standard output is no terminal: --once prints a table, --json an object for each change"
   return judge.USAGE

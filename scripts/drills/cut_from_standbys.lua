@@ -10,8 +10,7 @@ return {
   observe = function(drill) return drill.prediction.worst + 5 end,
 
   run = function(drill)
-    local names = {}
-    for i, standby in ipairs(drill.standbys) do names[i] = standby.name end
+    local names = drill:names(drill.standbys)
     drill:breaks(drill.primary, "heal", nil, function(node) node:cut { from = names } end)
   end,
 }

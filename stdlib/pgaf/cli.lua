@@ -6,6 +6,7 @@
 
 local argparse = require "argparse"
 local error = require "pgafrun.error"
+local log = require "pgafrun.log"
 local program = require "pgafrun.program"
 
 local cli = {}
@@ -66,6 +67,43 @@ function cli.parse(spec, declare, ...)
   if arguments.syntax_check then check_syntax(arguments, ...) end
   if spec.inventory == false then return arguments end
   return arguments, cli.inventory(spec.name, arguments)
+end
+
+---A converter for arguments.
+---@param text string
+---@return number? value, string? problem
+function cli.positive(text)
+  local value = tonumber(text)
+  if value and value > 0 and value < math.huge then return value end
+  return nil, ("a number above zero is wanted, not '%s'"):format(text)
+end
+
+---A converter for arguments.
+---@param text string
+---@return integer? value, string? problem
+function cli.count(text)
+  local value = math.tointeger(tonumber(text))
+  if value and value > 0 and value <= 1000 then return value end
+  return nil, ("a whole number from 1 to 1000 is wanted, not '%s'"):format(text)
+end
+
+---A formation marked production is drilled, or changed, only by who names it. Raises kind "usage".
+---@param inventory pgaf.Inventory
+---@param named? string what --i-know-this-is was given
+---@param purpose string "to kill its primary"
+function cli.confirm_production(inventory, named, purpose)
+  if inventory.environment ~= "production" or named == inventory.formation then return end
+  cli.usage(("formation %s is marked production: say --i-know-this-is %s %s"):format(
+    inventory.formation, inventory.formation, purpose))
+end
+
+---Progress: one line on standard output; nothing with -q, and a log message with --log-format json.
+---@param text string
+function cli.say(text)
+  if program.verbosity < 0 then return end
+  if program.log_format == "json" then return log.info(text) end
+  io.stdout:write(text, "\n")
+  io.stdout:flush()
 end
 
 local function given(list) return list and #list > 0 and list or nil end

@@ -39,6 +39,11 @@ function failure.pcall(f, ...) return xpcall(f, look, ...) end
 ---@return boolean ok, any result or error
 function failure.try(f, ...) return xpcall(f, handler, ...) end
 
+---What a failure says, in one line.
+---@param raised any
+---@return string
+function failure.first_line(raised) return (tostring(raised):match "^[^\n]*") end
+
 ---Asks to be told of each failure while its stack still stands.
 ---@param f? fun(problem: any) nil: no more
 function failure.watch(f) watcher = f end

@@ -71,15 +71,6 @@ function formation.open(provider, inventory)
   return self
 end
 
----Names, for `on` of a step.
----@param targets pgaf.Member[]
----@return string[]
-function formation.names(targets)
-  local names = {}
-  for i, target in ipairs(targets) do names[i] = target.name end
-  return names
-end
-
 ---Does what will be needed soon while others still wait. Its failure is told to whoever needs it.
 ---@param f function
 ---@param ... any

@@ -4,6 +4,7 @@
 local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
 local literal = require("pgafrun.pg").quote_literal
+local names_of = require "pgaf.names"
 local states = require "pgaf.autofailover.state"
 local time = require "pgafrun.time"
 
@@ -17,7 +18,7 @@ local WHOLE_SECONDS = 180
 ---@return string?
 function registration.not_whole(formation, state)
   if not state then return "the monitor does not answer" end
-  local problems = states.problems(state, formations.names(formation.nodes))
+  local problems = states.problems(state, names_of(formation.nodes))
   for _, row in ipairs(state.nodes) do
     local begun_at = formation.by_name[row.name] and formation.by_name[row.name].begun_at
     if begun_at and row.report_age > time.now() - begun_at then

@@ -1,5 +1,6 @@
 -- A formation in a few lines: what the monitor sees, and how an application connects.
 
+local columns = require "pgaf.columns"
 local task = require "pgafrun.task"
 
 local summary = {}
@@ -17,23 +18,6 @@ function summary.uri(formation)
     "&connect_timeout=2"):format(application.user, table.concat(hosts, ","), application.database)
 end
 
----Rows of equal width for each column.
----@param rows string[][]
----@return string[]
-local function columns(rows)
-  local widths = {}
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
-  end
-  local lines = {}
-  for n, row in ipairs(rows) do
-    local cells = {}
-    for i, cell in ipairs(row) do cells[i] = ("%-" .. widths[i] .. "s"):format(cell) end
-    lines[n] = table.concat(cells, "  "):gsub("%s+$", "")
-  end
-  return lines
-end
-
 ---The state as a table for people.
 ---@param state pgaf.FormationState
 ---@return string[] lines
@@ -45,7 +29,7 @@ function summary.lines(state)
       tostring(row.timeline), row.lsn, tostring(row.candidate_priority), tostring(row.replication_quorum),
     }
   end
-  return columns(rows)
+  return columns.lines(rows)
 end
 
 ---Where the certificate of the URI's sslrootcert is kept.

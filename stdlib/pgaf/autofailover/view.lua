@@ -1,8 +1,10 @@
 -- A formation as a person looks at it: what its monitor knows of each node, what each node's machine does, what is not
 -- as it should be, and how an application connects.
 
+local columns = require "pgaf.columns"
 local journals = require "pgaf.drill.journal"
 local json = require "pgafrun.json"
+local names_of = require "pgaf.names"
 local state = require "pgaf.autofailover.state"
 
 local view = {}
@@ -23,8 +25,6 @@ local HEALTH = { [-1] = "unknown", [0] = "bad", [1] = "good" }
 function view.gather(provider, reach, inventory)
   local connection <close> = reach:monitor("state")
   local formation = state.read(connection, inventory.formation_id)
-  local names = {}
-  for i, entry in ipairs(inventory.nodes) do names[i] = entry.name end
   local nodes = json.as_array()
   for i, node in ipairs(formation.nodes) do
     nodes[i] = {
@@ -34,7 +34,7 @@ function view.gather(provider, reach, inventory)
       provider = provider:node(node.name):status(),
     }
   end
-  local problems = json.as_array(state.problems(formation, names))
+  local problems = json.as_array(state.problems(formation, names_of(inventory.nodes)))
   for _, journal in ipairs(journals.open_runs(inventory)) do
     problems[#problems + 1] = "a drill was not put back (scripts/restore.lua does it): " .. journal:describe()
   end
@@ -46,24 +46,7 @@ function view.gather(provider, reach, inventory)
 end
 
 local HEADS = { "NODE", "HOST:PORT", "REPORTED", "GOAL", "HEALTH", "REPORT", "TLI", "LSN", "NODE IS" }
-local AT_THE_RIGHT = { REPORT = true, TLI = true }
-
--- Each column as wide as what is in it.
-local function aligned(rows)
-  local widths, lines = {}, {}
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
-  end
-  for at, row in ipairs(rows) do
-    local cells = {}
-    for i, cell in ipairs(row) do
-      local gap = (" "):rep(widths[i] - #cell)
-      cells[i] = AT_THE_RIGHT[HEADS[i]] and gap .. cell or cell .. gap
-    end
-    lines[at] = table.concat(cells, "  "):gsub("%s+$", "")
-  end
-  return lines
-end
+local AT_THE_RIGHT = { [6] = true, [7] = true }
 
 ---@param found pgaf.View
 ---@return string[] lines
@@ -76,7 +59,7 @@ function view.lines(found)
       node.lsn or "-", node.provider,
     }
   end
-  local lines = aligned(rows)
+  local lines = columns.lines(rows, { right = AT_THE_RIGHT })
   lines[#lines + 1] = ""
   lines[#lines + 1] = found.whole and "the formation is whole" or "the formation is not whole:"
   for _, problem in ipairs(found.problems) do lines[#lines + 1] = "  " .. problem end

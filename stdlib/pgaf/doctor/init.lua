@@ -9,6 +9,7 @@ local incus = require "pgaf.doctor.incus"
 local journal = require "pgaf.drill.journal"
 local machine = require "pgaf.doctor.machine"
 local monitor = require "pgaf.doctor.monitor"
+local names_of = require "pgaf.names"
 local node = require "pgaf.doctor.node"
 local program = require "pgafrun.program"
 local providers = require "pgaf.provider"
@@ -123,8 +124,7 @@ local function third_round(self)
 end
 
 local function comparison(self)
-  local names = {}
-  for i, entry in ipairs(self.inventory.nodes) do names[i] = entry.name end
+  local names = names_of(self.inventory.nodes)
   return sheet.fill { {
     about = "formation", check = "differences", limit = LIMIT,
     look = function(page) compare.nodes(page, self.inventory.monitor.name, names, self.facts) end,

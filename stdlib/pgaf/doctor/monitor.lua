@@ -3,6 +3,7 @@
 
 local budget = require "pgaf.doctor.budget"
 local error = require "pgafrun.error"
+local names_of = require "pgaf.names"
 local program = require "pgafrun.program"
 local state = require "pgaf.autofailover.state"
 local task = require "pgafrun.task"
@@ -34,8 +35,7 @@ local function look_at_versions(page, connection)
 end
 
 local function read_formation(connection, inventory)
-  local names, deadline = {}, time.now() + PATIENCE_SECONDS
-  for i, entry in ipairs(inventory.nodes) do names[i] = entry.name end
+  local names, deadline = names_of(inventory.nodes), time.now() + PATIENCE_SECONDS
   while true do
     local formation = state.read(connection, inventory.formation_id)
     local problems = state.problems(formation, names)

@@ -2,6 +2,7 @@
 -- later. Only reads.
 
 local error = require "pgafrun.error"
+local names_of = require "pgaf.names"
 local task = require "pgafrun.task"
 local connect = require "pgaf.connect"
 local guc = require "pgaf.postgres.guc"
@@ -38,10 +39,8 @@ local function check_nodes(context)
 end
 
 local function find_roles(context, formation)
-  local primary, standbys = state.primary(formation).name, {}
-  for _, entry in ipairs(context.inventory.nodes) do
-    if entry.name ~= primary then standbys[#standbys + 1] = entry.name end
-  end
+  local primary = state.primary(formation).name
+  local standbys = names_of(context.inventory.nodes, primary)
   if #standbys == #context.inventory.nodes then
     unhealthy { ("the primary %s is not in the inventory: it could not be started again"):format(primary) }
   end
@@ -103,12 +102,11 @@ function baseline.read(context, say)
     timers = state.timers(connection)
   end
   check_nodes(context)
-  local names = {}
-  for i, entry in ipairs(inventory.nodes) do names[i] = entry.name end
   local problems = {}
   local ok, formation = pcall(state.wait_whole, function() return context.reach:monitor("drill baseline") end,
     inventory.formation_id, {
-      expected = names, timeout = PATIENCE_SECONDS, on_read = function(_, found) problems = found end,
+      expected = names_of(inventory.nodes), timeout = PATIENCE_SECONDS,
+      on_read = function(_, found) problems = found end,
     })
   task.check()
   if not ok then unhealthy(#problems > 0 and problems or { tostring(formation) }) end

@@ -1,5 +1,6 @@
 -- The course of every drill, from the arguments that all of them take to the verdict.
 
+local cli = require "pgaf.cli"
 local drills = require "pgaf.drill"
 local finish = require "pgaf.drill.finish"
 local journal = require "pgaf.drill.journal"
@@ -29,7 +30,7 @@ Exit codes:
 ---Declares what every drill takes.
 ---@param parser table argparse's
 function conduct.declare(parser)
-  parser:option("--rto", "Seconds that clients may be unable to write."):default("60"):convert(finish.positive)
+  parser:option("--rto", "Seconds that clients may be unable to write."):default("60"):convert(cli.positive)
     :argname "SECONDS"
   parser:option("--budget", "Seconds that one phase may take, several times: " .. table.concat(phases.KEYS, ", ") ..
     "."):count "*":convert(phases.budget):argname "PHASE=SECONDS"
@@ -40,13 +41,13 @@ function conduct.declare(parser)
     "They go when all is whole again.")
   parser:flag("--reset", "At the end go back to them: what anybody wrote since is gone.")
   parser:flag("--force", "Run although the budget cannot be met with the monitor's settings.")
-  parser:option("--writers", "Clients that write."):default("1"):convert(finish.count):argname "N"
+  parser:option("--writers", "Clients that write."):default("1"):convert(cli.count):argname "N"
   parser:option("--interval", "Milliseconds between two writes of a client."):default("10")
-    :convert(finish.positive):argname "MS"
+    :convert(cli.positive):argname "MS"
   parser:option("--steady", "Seconds of undisturbed writing before the fault."):default("2")
-    :convert(finish.positive):argname "SECONDS"
+    :convert(cli.positive):argname "SECONDS"
   parser:option("--repair-timeout", "Seconds for the victim to come back and the formation to be whole.")
-    :default("300"):convert(finish.positive):argname "SECONDS"
+    :default("300"):convert(cli.positive):argname "SECONDS"
   parser:option("--i-know-this-is", "The formation's name, typed out: needed on one that is marked production.")
     :argname "FORMATION"
 end
@@ -61,7 +62,7 @@ end
 function conduct.drill(fault, args, inventory, say, report)
   local snapshot = args.snapshot or args.reset
   report(results.blank(inventory, fault, args.rto))
-  finish.confirm_production(inventory, args.i_know_this_is)
+  cli.confirm_production(inventory, args.i_know_this_is, "to kill its primary")
   if args.reset then snapshots.check_reset(inventory) end
   record.check_room(journal.folder(inventory))
   local background <close> = task.group { name = "provider" }

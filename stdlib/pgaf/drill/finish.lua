@@ -23,32 +23,6 @@ local STDIN, STDOUT = 0, 1
 
 local finish = {}
 
---- Converters for arguments.
-function finish.positive(text)
-  local value = tonumber(text)
-  if value and value > 0 and value < math.huge then return value end
-  return nil, ("a number above zero is wanted, not '%s'"):format(text)
-end
-
-function finish.count(text)
-  local value = math.tointeger(tonumber(text))
-  if value and value > 0 and value <= 1000 then return value end
-  return nil, ("a whole number from 1 to 1000 is wanted, not '%s'"):format(text)
-end
-
---- A formation marked production is drilled, or changed, only by who names it.
----@param inventory table
----@param named? string
----@param purpose? string default "to kill its primary"
-function finish.confirm_production(inventory, named, purpose)
-  if inventory.environment ~= "production" or named == inventory.formation then return end
-  error.raise {
-    kind = "usage", operation = purpose and "production" or "drill",
-    message = ("formation %s is marked production: say --i-know-this-is %s %s"):format(
-      inventory.formation, inventory.formation, purpose or "to kill its primary"),
-  }
-end
-
 --- On a terminal the name may be typed when it is asked for.
 ---@param args table as conduct.declare declares them
 ---@param inventory table
@@ -81,15 +55,6 @@ function finish.check_outputs(args)
     if args[name] then junit.check(args[name], "--" .. name) end
   end
   return notify.parse(args)
-end
-
---- Progress: one line on standard output; nothing with -q, and a log message with --log-format json.
----@param text string
-function finish.say(text)
-  if program.verbosity < 0 then return end
-  if program.log_format == "json" then return log.info(text) end
-  io.stdout:write(text, "\n")
-  io.stdout:flush()
 end
 
 local function show(result)
@@ -128,16 +93,6 @@ local function refuse(problem, result)
   return result
 end
 
---- As cli.parse; a mistake in the inventory ends with 64 like one in the arguments.
----@return table? args nil after such a mistake, which has been told
----@return table? inventory
-function finish.parse(spec, declare, ...)
-  local parsed, args, inventory = pcall(cli.parse, spec, declare, ...)
-  if parsed then return args, inventory end
-  if not error.is(args, "inventory") then throw(args, 0) end
-  log.error(tostring(args))
-end
-
 --- Carries a runbook out; what it was refused for is told, and is its verdict.
 ---@param runbook fun(args: table, inventory: table, say: fun(text: string), report: fun(result: table)): pgaf.Verdict
 ---@param args table
@@ -148,7 +103,7 @@ function finish.carry_out(runbook, args, inventory)
     formation = inventory.formation, environment = inventory.environment, provider = inventory.provider.kind,
     budget = args.rto, started = time.iso(), version = program.version,
   }
-  local ok, problem = failure.pcall(runbook, args, inventory, finish.say, function(started) result = started end)
+  local ok, problem = failure.pcall(runbook, args, inventory, cli.say, function(started) result = started end)
   -- Interrupted before there was anything to put back.
   if not ok and not result.interrupted then
     task.check()
@@ -191,8 +146,7 @@ end
 ---@param ... string
 ---@return integer exit_code
 function finish.run(spec, declare, runbook, ...)
-  local args, inventory = finish.parse(spec, declare, ...)
-  if not args then return judge.USAGE end
+  local args, inventory = cli.parse(spec, declare, ...)
   local notices = finish.check_outputs(args)
   finish.ask_production(args, inventory)
   local began = time.now()

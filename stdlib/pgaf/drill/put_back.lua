@@ -3,6 +3,8 @@
 
 local throw = error
 local error = require "pgafrun.error"
+local failure = require "pgaf.failure"
+local names_of = require "pgaf.names"
 local pg = require "pgafrun.pg"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
@@ -22,8 +24,6 @@ local put_back = {}
 ---@field reach pgaf.Reach
 ---@field inventory table
 
-local function first_line(problem) return (tostring(problem):match "^[^\n]*") end
-
 -- The provider's own troubles pass (a daemon that restarts, a connection that broke): tried until the deadline, at
 -- longer and longer intervals. What was the matter last is what is told then.
 local function insist(context, breakage, last, on_trouble)
@@ -34,7 +34,7 @@ local function insist(context, breakage, last, on_trouble)
     last.problem = problem
     task.check()
     if not error.is(problem) or error.is(problem, "missing") or error.is(problem, "usage") then throw(problem, 0) end
-    on_trouble(breakage.node, first_line(problem))
+    on_trouble(breakage.node, failure.first_line(problem))
     task.sleep(pause)
     pause = math.min(pause * 2, LONGEST_RETRY_SECONDS)
   end
@@ -72,12 +72,6 @@ local function heal_stuck(context, tried, on_trouble)
   end
 end
 
-local function expected_names(inventory)
-  local names = {}
-  for i, entry in ipairs(inventory.nodes) do names[i] = entry.name end
-  return names
-end
-
 -- A stop that was still under way when it was given up may reach a node after it was started.
 local function keep_running(context, names, on_trouble)
   return function()
@@ -100,7 +94,7 @@ function put_back.wait_whole(context, names, options)
   local heal = heal_stuck(context, {}, options.on_trouble)
   local keep = keep_running(context, names, options.on_trouble)
   return state.wait_whole(function() return context.reach:monitor("drill") end, context.inventory.formation_id, {
-    expected = expected_names(context.inventory), timeout = options.timeout,
+    expected = names_of(context.inventory.nodes), timeout = options.timeout,
     on_read = function(formation, problems)
       if options.on_read then options.on_read(formation) end
       if #problems == 0 then return end

@@ -1,5 +1,7 @@
 -- Figures of several drills, for the terminal: a row for each fault.
 
+local columns = require "pgaf.columns"
+
 local rows = {}
 
 local function cell(value) return value and ("%.2f"):format(value) or "-" end
@@ -26,25 +28,15 @@ local function cells_of(row)
   }
 end
 
-local LEFT = { true, nil, true }
+local AT_THE_RIGHT = { [2] = true, [4] = true, [5] = true, [6] = true, [7] = true, [8] = true }
 
----Lines with columns as wide as what is in them. Times are the seconds that clients could not write.
+---A line for each row, with a head. Times are the seconds that clients could not write.
 ---@param list pgaf.campaign.Row[]
 ---@return string[]
 function rows.lines(list)
-  local all, widths, lines = { HEAD }, {}, {}
+  local all = { HEAD }
   for _, row in ipairs(list) do all[#all + 1] = cells_of(row) end
-  for _, cells in ipairs(all) do
-    for i, text in ipairs(cells) do widths[i] = math.max(widths[i] or 0, #text) end
-  end
-  for n, cells in ipairs(all) do
-    local shown = {}
-    for i, text in ipairs(cells) do
-      shown[i] = (LEFT[i] and "%-" .. widths[i] .. "s" or "%" .. widths[i] .. "s"):format(text)
-    end
-    lines[n] = table.concat(shown, "  ")
-  end
-  return lines
+  return columns.lines(all, { right = AT_THE_RIGHT })
 end
 
 local function slower_of(row)

@@ -8,16 +8,18 @@
 -- they serve a prompt or a script of one's own as well.
 
 local throw = error
+local cli = require "pgaf.cli"
 local connect = require "pgaf.connect"
 local error = require "pgafrun.error"
-local finish = require "pgaf.drill.finish"
 local json = require "pgafrun.json"
 local log = require "pgafrun.log"
+local names_of = require "pgaf.names"
+local program = require "pgafrun.program"
 local providers = require "pgaf.provider"
 local suggest = require "pgaf.suggest"
 local task = require "pgafrun.task"
 
-local DONE, FAILED, WOULD_CHANGE, USAGE = 0, 1, 2, 64
+local DONE, FAILED, WOULD_CHANGE = 0, 1, 2
 local SECONDS = 180
 
 local operate = { DONE = DONE, FAILED = FAILED, WOULD_CHANGE = WOULD_CHANGE }
@@ -63,7 +65,7 @@ local function declare_common(parser, spec)
   if not spec.changes then return end
   parser:flag("-C --check", "Change nothing: tell what would be done.")
   parser:option("--timeout", "Seconds for the formation to become what is wanted."):default(tostring(SECONDS))
-    :convert(finish.positive):argname "SECONDS"
+    :convert(cli.positive):argname "SECONDS"
   parser:option("--i-know-this-is", "The formation's name, typed out: needed on one that is marked production.")
     :argname "FORMATION"
   if spec.measures then parser:flag("--no-measure", "Let no client write meanwhile.") end
@@ -101,7 +103,7 @@ local function run(spec, args, inventory, action)
   local reach <close> = connect.open(provider, inventory)
   return action({
     inventory = inventory, provider = provider, reach = reach, check = args.check, timeout = args.timeout,
-    measure = spec.measures and not args.no_measure, say = args.json and function() end or finish.say,
+    measure = spec.measures and not args.no_measure, say = args.json and function() end or cli.say,
   }, args)
 end
 
@@ -113,14 +115,14 @@ end
 ---@return integer exit_code
 function operate.script(spec, declare, action, ...)
   spec.epilog = epilog(spec)
-  local args, inventory = finish.parse(spec, function(parser)
+  local args, inventory = cli.parse(spec, function(parser)
     if declare then declare(parser) end
     declare_common(parser, spec)
   end, ...)
-  if not args then return USAGE end
   if spec.changes and not args.check then
-    finish.confirm_production(inventory, args.i_know_this_is, spec.changes)
+    cli.confirm_production(inventory, args.i_know_this_is, spec.changes)
   end
+  if args.follow then program.run_on() end
   local indent = spec.streams and 0 or 2
   local ok, result = pcall(run, spec, args, inventory, action)
   if not ok then
@@ -163,11 +165,7 @@ end
 ---@param without? string
 ---@return string[]
 function operate.names(context, without)
-  local names = {}
-  for _, entry in ipairs(context.inventory.nodes) do
-    if entry.name ~= without then names[#names + 1] = entry.name end
-  end
-  return names
+  return names_of(context.inventory.nodes, without)
 end
 
 ---A list of those that are there.

@@ -1,6 +1,7 @@
 -- Takes a data node out of the formation for good, or makes one of the inventory a member.
 
 local error = require "pgafrun.error"
+local names_of = require "pgaf.names"
 local operate = require "pgaf.operate"
 local primary = require "pgaf.operate.primary"
 local provision = require "pgaf.operate.provision"
@@ -144,10 +145,7 @@ function membership.drop(context, name, options)
   for _, step in ipairs(steps) do context.say("going to " .. step) end
   if node then
     remove(context, node, sync)
-    local left = {}
-    for _, other in ipairs(formation.nodes) do
-      if other.name ~= name then left[#left + 1] = other.name end
-    end
+    local left = names_of(formation.nodes, name)
     settled.wait(context, "drop " .. name, function(now)
       local problems = judge(left)(now)
       if state.node(now, name) then problems[#problems + 1] = name .. " is still registered" end

@@ -1,5 +1,6 @@
 -- The order of a play, for people (text) and for Graphviz (dot): which step comes after which, and why.
 
+local columns = require "pgaf.columns"
 local listing = require "pgaf.play.listing"
 
 local graph = {}
@@ -79,7 +80,7 @@ function graph.text(plan, write)
     }
   end
   write(("%s: %d steps on %d targets"):format(plan.title, #listed, #plan.targets))
-  for _, line in ipairs(listing.columns(rows, "")) do write(line) end
+  for _, line in ipairs(columns.lines(rows)) do write(line) end
 end
 
 local function quoted(text) return '"' .. text:gsub('[\\"]', "\\%0"):gsub("\n", "\\n") .. '"' end

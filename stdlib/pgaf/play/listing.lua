@@ -1,5 +1,6 @@
 -- What is in a play, without running it: --list-tasks, --list-hosts, --list-tags.
 
+local columns = require "pgaf.columns"
 local json = require "pgafrun.json"
 local select = require "pgaf.play.select"
 
@@ -36,28 +37,6 @@ function listing.place(plan, targets)
   return table.concat(targets, ", ")
 end
 
-local function widths(rows)
-  local width = {}
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do width[i] = math.max(width[i] or 0, utf8.len(cell) or #cell) end
-  end
-  return width
-end
-
----Rows of texts as lines with straight columns.
----@param rows string[][]
----@param indent string
----@return string[]
-function listing.columns(rows, indent)
-  local width, lines = widths(rows), {}
-  for i, row in ipairs(rows) do
-    local cells = {}
-    for k, cell in ipairs(row) do cells[k] = cell .. (" "):rep(width[k] - (utf8.len(cell) or #cell)) end
-    lines[i] = (indent .. table.concat(cells, "  ")):gsub("%s+$", "")
-  end
-  return lines
-end
-
 local function words(step, plan, targets)
   local tags = #step.tags > 0 and "tags: " .. table.concat(step.tags, ", ") or ""
   return { step[1], listing.place(plan, targets), tags }
@@ -74,7 +53,7 @@ function listing.tasks(plan, write)
     section = title
     rows[#rows + 1] = words(listed.step, plan, listed.targets)
   end
-  for i, line in ipairs(listing.columns(rows, "    ")) do
+  for i, line in ipairs(columns.lines(rows, { indent = "    " })) do
     if heads[i] then write(heads[i] == "" and "" or "  " .. heads[i]) end
     write(line)
   end
@@ -110,7 +89,7 @@ function listing.hosts(plan, write)
   end
   write(("play: %s"):format(plan.title))
   write(("  hosts (%d):"):format(#rows))
-  for _, line in ipairs(listing.columns(rows, "    ")) do write(line) end
+  for _, line in ipairs(columns.lines(rows, { indent = "    " })) do write(line) end
 end
 
 ---@param plan pgaf.Plan
@@ -127,7 +106,7 @@ function listing.tags(plan, write)
   end
   write(("play: %s"):format(plan.title))
   write("  tags:")
-  for _, line in ipairs(listing.columns(rows, "    ")) do write(line) end
+  for _, line in ipairs(columns.lines(rows, { indent = "    " })) do write(line) end
 end
 
 -- --------------------------------------------------------------------------------------------------- for programs

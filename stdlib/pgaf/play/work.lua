@@ -1,5 +1,6 @@
 -- What a step does on one target, whichever way it says so: a list of resources, or a function.
 
+local failure = require "pgaf.failure"
 local suggest = require "pgaf.suggest"
 
 local work = {}
@@ -26,13 +27,11 @@ local function is_resource(value)
   return type(value) == "table" and (value.probe or value.ensure or value.problems) and true or false
 end
 
-local function first_line(raised) return (tostring(raised):match("^[^\n]*")) end
-
 -- Calls one of the script's functions while the plan is built; what it raises is a mistake like others.
 local function made(step, what, f, target, report)
   local ok, value = pcall(f, target)
   if ok then return true, value end
-  report(step, ("its %s could not be made for %s: %s"):format(what, target.name, first_line(value)))
+  report(step, ("its %s could not be made for %s: %s"):format(what, target.name, failure.first_line(value)))
   return false
 end
 

@@ -2,6 +2,7 @@
 
 local error = require "pgafrun.error"
 local maintenance = require "pgaf.operate.maintenance"
+local names_of = require "pgaf.names"
 local operate = require "pgaf.operate"
 local primary = require "pgaf.operate.primary"
 local state = require "pgaf.autofailover.state"
@@ -39,9 +40,7 @@ function Formation:state() return self.scene:state() end
 ---Why it is not whole; empty when it is.
 ---@return string[]
 function Formation:problems()
-  local names = {}
-  for i, entry in ipairs(self.inventory.nodes) do names[i] = entry.name end
-  return state.problems(self.scene:state(), names)
+  return state.problems(self.scene:state(), names_of(self.inventory.nodes))
 end
 
 ---How an application connects.

@@ -1,5 +1,6 @@
 -- What psql answers, as rows, and rows as an aligned table.
 
+local columns = require "pgaf.columns"
 local inspect = require "pgaf.repl.inspect"
 
 local rows = {}
@@ -81,40 +82,26 @@ local function cell(value)
   return (inspect.plain(tostring(value)):gsub("\r?\n", "\\n"):gsub("\t", "\\t"))
 end
 
-local function width(text) return utf8.len(text) or #text end
-
----Lines of equal columns; numbers to the right.
+---Lines of straight columns under their names; numbers to the right.
 ---@param fields string[]
 ---@param list table[] rows by field
 ---@return string[]
 function rows.aligned(fields, list)
-  local widths, right, lines = {}, {}, {}
+  local rules, right = {}, {}
+  local texts = { fields, rules }
   for i, name in ipairs(fields) do
-    widths[i], right[i] = width(name), #list > 0
-    for _, row in ipairs(list) do
+    local wide = columns.width(name)
+    right[i] = #list > 0
+    for n, row in ipairs(list) do
       local text = cell(row[name])
-      widths[i] = math.max(widths[i], width(text))
+      texts[n + 2] = texts[n + 2] or {}
+      texts[n + 2][i] = text
+      wide = math.max(wide, columns.width(text))
       if text ~= "" and not tonumber(text) then right[i] = false end
     end
+    rules[i] = ("-"):rep(wide)
   end
-  local function line(texts)
-    local cells = {}
-    for i, text in ipairs(texts) do
-      local pad = (" "):rep(widths[i] - width(text))
-      cells[i] = right[i] and pad .. text or text .. pad
-    end
-    lines[#lines + 1] = table.concat(cells, "  "):gsub("%s+$", "")
-  end
-  line(fields)
-  local rules = {}
-  for i in ipairs(fields) do rules[i] = ("-"):rep(widths[i]) end
-  line(rules)
-  for _, row in ipairs(list) do
-    local texts = {}
-    for i, name in ipairs(fields) do texts[i] = cell(row[name]) end
-    line(texts)
-  end
-  return lines
+  return columns.lines(texts, { right = right })
 end
 
 function Rows.__repl(self)

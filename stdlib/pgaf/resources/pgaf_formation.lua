@@ -6,6 +6,7 @@
 --                               nodes = { ["pg-3"] = { candidate_priority = 0, replication_quorum = false } } }
 
 local composite = require "pgaf.autofailover.composite"
+local names_of = require "pgaf.names"
 local registration = require "pgaf.autofailover.registration"
 local resource = require "pgaf.resource"
 local rules = require "pgaf.autofailover.rules"
@@ -22,8 +23,7 @@ local suggest = require "pgaf.suggest"
 ---@field nodes? table<string, pgaf.PgafNodeSettings> by the node's name
 
 local function check(options, report)
-  local names = {}
-  for i, entry in ipairs(options.formation.inventory.nodes) do names[i] = entry.name end
+  local names = names_of(options.formation.inventory.nodes)
   for name in pairs(options.nodes) do
     local near = suggest(name, names)
     if not options.formation.by_name[name] or name == options.formation.monitor.name then

@@ -2,9 +2,9 @@
 -- another size at once, and gives the terminal back whatever ends it.
 
 local keys = require "pgaf.watch.keys"
+local locale = require "pgaf.locale"
 local once = require "pgaf.watch.once"
 local picture = require "pgaf.watch.picture"
-local process = require "pgafrun.process"
 local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 local tty = require "pgafrun.tty"
@@ -152,20 +152,11 @@ local function draw_until_quit(self, terminal)
   end
 end
 
--- Characters that the terminal does not know are worse than plain ones.
-local function is_utf8()
-  for _, name in ipairs { "LC_ALL", "LC_CTYPE", "LANG" } do
-    local value = process.getenv(name)
-    if value and value ~= "" then return value:upper():find "UTF%-?8" ~= nil end
-  end
-  return false
-end
-
 ---Takes the terminal and shows the model until somebody quits.
 ---@param source pgaf.watch.Feed
 function Screen:run(source)
   self.source = source
-  if not is_utf8() then self.mark = "~" end
+  if not locale.is_utf8() then self.mark = "~" end
   local terminal <close> = tty.raw { enter = picture.ENTER, leave = picture.LEAVE }
   local group <close> = task.group()
   source:start(group)

@@ -1,6 +1,7 @@
 -- What a person reads of a step that failed: where, what was run, what came back, and what to do next.
 
 local error = require "pgafrun.error"
+local failures = require "pgaf.failure"
 local mask = require "pgafrun.mask"
 local text = require "pgaf.play.report.text"
 
@@ -26,7 +27,7 @@ local NEXT_UNREACHABLE = "see whether %s is up and can be reached, and run the s
 ---@return string
 function failure.first_line(raised)
   -- a colon at its end announces lines that are not shown here
-  return (text.clean(text.first_line(mask.apply(tostring(raised)))):gsub(":$", ""))
+  return (text.clean(failures.first_line(mask.apply(tostring(raised)))):gsub(":$", ""))
 end
 
 ---The error, or one beneath it, that tells of a command that ended badly.

@@ -1,8 +1,8 @@
 -- The moving part of a run on a terminal: one line for each node with what it is at, and one for the whole.
 
 local colour = require "pgaf.play.report.colour"
+local locale = require "pgaf.locale"
 local order = require "pgaf.play.order"
-local process = require "pgafrun.process"
 local text = require "pgaf.play.report.text"
 local time = require "pgafrun.time"
 
@@ -27,19 +27,11 @@ local ASCII = {
   spinner = { "|", "/", "-", "\\" }, full = "#", empty = ".", cut = "~", done = "=", failed = "!", waits = " ",
 }
 
-local function locale_is_utf8()
-  for _, name in ipairs { "LC_ALL", "LC_CTYPE", "LANG" } do
-    local value = process.getenv(name)
-    if value and value ~= "" then return value:upper():find "UTF%-?8" ~= nil end
-  end
-  return false
-end
-
 ---@param options { screen: pgaf.play.report.Screen, colours?: boolean, unicode?: boolean, now?: fun(): number }
 ---@return pgaf.play.report.Live
 function Live.new(options)
   local unicode = options.unicode
-  if unicode == nil then unicode = locale_is_utf8() end
+  if unicode == nil then unicode = locale.is_utf8() end
   return setmetatable({
     screen = options.screen, colours = options.colours or false, symbols = unicode and UNICODE or ASCII,
     now = options.now or time.now, nodes = {}, tick = 0, active = false,

@@ -54,10 +54,6 @@ function text.last_lines(value, n)
   return table.move(lines, math.max(1, #lines - n + 1), #lines, 1, {})
 end
 
----@param value string
----@return string
-function text.first_line(value) return value:match "^[^\n]*" end
-
 -- East Asian wide and emoji; combining marks and joiners take no room. Enough for a progress line.
 local function width_of(code)
   if code < 0x300 then return 1 end
