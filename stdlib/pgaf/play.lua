@@ -102,12 +102,19 @@ play.options = options.declare
 ---@field max_parallel? integer
 ---@class pgaf.Need
 ---@field [1] string
----@field everywhere boolean
+---@field everywhere? boolean
+---@field on? string|string[] group expressions
 
 ---For `needs`: the step on all of its targets, not just on this one.
 ---@param name string
 ---@return pgaf.Need
 function play.everywhere(name) return { name, everywhere = true } end
+
+---For `needs`: the step on these of its targets, whichever this one is.
+---@param name string
+---@param expression string|string[] group expressions, or targets' names: "monitor", { "monitor", "pg-1" }
+---@return pgaf.Need
+function play.on(name, expression) return { name, on = expression } end
 
 ---@class pgaf.Play
 ---@field is_partial? boolean not all of its steps have been declared: what is missing is no mistake

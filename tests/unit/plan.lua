@@ -125,6 +125,28 @@ function T.test_a_step_of_another_target_is_needed_there()
   lu.assertEquals(log[2], "end monitor up monitor")
 end
 
+function T.test_a_step_is_needed_on_named_targets_whichever_this_one_is()
+  local p, state, log = new("monitor", "n1", "n2"), {}, {}
+  p:step(switch("up", state, log, { serial = 1 }))
+  p:step(switch("begin", state, log, { needs = { "up", play.on("up", "n1") } }))
+  run(p)
+  lu.assertTrue(index_of(log, "end up n1") < index_of(log, "begin begin monitor"))
+  lu.assertTrue(index_of(log, "begin begin monitor") < index_of(log, "end up n2"))
+  lu.assertTrue(index_of(log, "end up n2") < index_of(log, "begin begin n2"))
+end
+
+function T.test_what_is_needed_on_named_targets_has_to_run_there()
+  local p = new("monitor", "n1")
+  p:step { "up", on = "n1", run = print }
+  p:step { "one", needs = { play.on("up", "monitor") }, run = print }
+  p:step { "two", needs = play.on("up", { "monitro" }), run = print }
+  p:step { "three", needs = { { "up", on = 7 } }, run = print }
+  local text = refusal(p)
+  lu.assertStrContains(text, 'step "one": it needs "up" where that does not run')
+  lu.assertStrContains(text, 'step "two": it needs "up": there is no target or group "monitro", did you mean "mon')
+  lu.assertStrContains(text, 'step "three": needs')
+end
+
 function T.test_a_failed_node_drops_out_and_others_go_on()
   local p, state, log = new("a", "b"), {}, {}
   p:step {

@@ -115,7 +115,7 @@ site: 4 steps on 3 targets
   r = run(HEAD .. SITE, "--graph=dot")
   lu.assertStrContains(r.stdout, 'digraph "site" {')
   lu.assertStrContains(r.stdout, 's1 [label="packages\\nall"];')
-  lu.assertStrContains(r.stdout, "s2 -> s3 [label=everywhere];")
+  lu.assertStrContains(r.stdout, 's2 -> s3 [label="everywhere"];')
   lu.assertStrContains(r.stdout, "s1 -> s4 [style=dashed, label=notifies];")
   lu.assertEquals(run(HEAD .. SITE, "--graph=svg").code, 64)
   untouched()

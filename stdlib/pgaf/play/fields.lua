@@ -38,11 +38,14 @@ function TYPE.tags(value)
   return TYPE.texts(value)
 end
 
+local function is_need(value)
+  return type(value) == "table" and is_text(value[1])
+    and (value.everywhere == true or value.on ~= nil and TYPE.texts(value.on) ~= nil)
+end
+
 function TYPE.needs(value)
-  if is_text(value) or (type(value) == "table" and value.everywhere) then return { value } end
-  local problem = list_problem(value, function(one)
-    return is_text(one) or (type(one) == "table" and one.everywhere and is_text(one[1]))
-  end, "names of steps")
+  if is_text(value) or is_need(value) then return { value } end
+  local problem = list_problem(value, function(one) return is_text(one) or is_need(one) end, "names of steps")
   return not problem and value or nil, problem
 end
 

@@ -5,6 +5,13 @@ local listing = require "pgaf.play.listing"
 
 local graph = {}
 
+-- On which targets another step is needed, where that is said.
+local function where(need)
+  if type(need) ~= "table" then return nil end
+  if need.everywhere then return "everywhere" end
+  return "on " .. (type(need.on) == "table" and table.concat(need.on, ", ") or need.on)
+end
+
 -- What a step comes after: { step, words } for each need and each step that notifies it.
 local function causes(plan, listed)
   local by_name, notifiers = {}, {}
@@ -21,7 +28,7 @@ local function causes(plan, listed)
       local name = type(need) == "table" and need[1] or need
       local left_out = not by_name[name]
       if plan.index[name] then
-        list[#list + 1] = { step = plan.index[name].step, everywhere = type(need) == "table", left_out = left_out }
+        list[#list + 1] = { step = plan.index[name].step, where = where(need), left_out = left_out }
       end
     end
     for _, from in ipairs(notifiers[step[1]] or {}) do list[#list + 1] = { step = from, notifies = true } end
@@ -49,8 +56,8 @@ end
 local function reason(causes_of_it)
   local after, by = {}, {}
   for _, cause in ipairs(causes_of_it) do
-    local everywhere, left_out = cause.everywhere and " (everywhere)" or "", cause.left_out and " (left out)" or ""
-    table.insert(cause.notifies and by or after, cause.step[1] .. everywhere .. left_out)
+    local place, left_out = cause.where and (" (%s)"):format(cause.where) or "", cause.left_out and " (left out)" or ""
+    table.insert(cause.notifies and by or after, cause.step[1] .. place .. left_out)
   end
   local parts = {}
   if #after > 0 then parts[1] = "after " .. table.concat(after, ", ") end
@@ -113,7 +120,7 @@ function graph.dot(plan, write)
   for _, one in ipairs(listed) do
     for _, cause in ipairs(causes_of(one.step)) do
       local style = cause.notifies and " [style=dashed, label=notifies]" or
-        cause.everywhere and " [label=everywhere]" or ""
+        cause.where and (" [label=%s]"):format(quoted(cause.where)) or ""
       if id[cause.step] then write(("  %s -> %s%s;"):format(id[cause.step], id[one.step], style)) end
     end
   end

@@ -132,6 +132,21 @@ function Builder:everywhere(here)
   return here.gate
 end
 
+-- The step on named targets, for each item of the step that needs it.
+function Builder:link_named(step, need, wanted)
+  local targets, wrong = pattern.select(need.on, self.names)
+  for _, problem in ipairs(wrong) do self:report(step, ("it needs %q: %s"):format(need[1], problem)) end
+  local reached = false
+  for _, target in ipairs(targets) do
+    local one = wanted.on[target.name]
+    reached = reached or one ~= nil
+    for _, item in ipairs(one and self.index[step[1]].items or {}) do
+      if item ~= one then link("before", one, item) end
+    end
+  end
+  if not reached and #wrong == 0 then self:report(step, ("it needs %q where that does not run"):format(need[1])) end
+end
+
 function Builder:link_need(step, need)
   local name = type(need) == "table" and need[1] or need
   local everywhere = type(need) == "table"
@@ -145,6 +160,7 @@ function Builder:link_need(step, need)
     if not wanted.step.is_handler then self:report(step, ("it needs %q, which runs nowhere"):format(name)) end
     return nil
   end
+  if everywhere and need.on then return self:link_named(step, need, wanted) end
   for _, item in ipairs(self.index[step[1]].items) do
     local same = wanted.on[item.target.name]
     if same and not everywhere then
