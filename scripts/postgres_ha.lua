@@ -21,6 +21,7 @@ local host = require "pgaf.autofailover.host"
 local member = require "pgaf.autofailover.member"
 local packages = require "pgaf.autofailover.packages"
 local passwords = require "pgaf.autofailover.passwords"
+local peers = require "pgaf.autofailover.peers"
 local pki = require "pgaf.autofailover.pki"
 local registration = require "pgaf.autofailover.registration"
 local roles = require "pgaf.autofailover.roles"
@@ -43,6 +44,7 @@ local place <close> = provider.open(inventory, background)
 local formation = formations.open(place, inventory)
 local everywhere = play.everywhere
 local first = formation.nodes[1].name
+local beginning = play.on("instance", { "monitor", first }) -- who all others need
 local has_packages = place:can "packages" -- else the programs are this machine's own
 
 local p = play.new {
@@ -60,7 +62,9 @@ machines:step {
 }
 machines:step { "survey", on = "monitor", learns = true, needs = "instance", resource = cluster.survey(formation) }
 if has_packages then
-  machines:step { "names of the nodes", needs = { everywhere "instance" }, resource = host.names(formation) }
+  machines:step {
+    "names of the nodes", needs = { "instance", beginning }, resource = peers.first_names(formation),
+  }
 end
 
 local programs = p:section { "Packages", tags = "install" }
@@ -88,12 +92,13 @@ configuration:step {
   resource = pki.authority(formation),
 }
 configuration:step {
-  "certificate", tags = "tls", needs = { "folders", "certificate authority", everywhere "instance" },
+  "certificate", tags = "tls", needs = { "folders", "certificate authority" },
   resource = pki.server(formation), notify = "reload PostgreSQL",
 }
 configuration:step {
-  "settings", tags = "settings", resource = settings.files(formation), notify = "reload PostgreSQL",
-  needs = { "certificate", "passwords", has_packages and "names of the nodes" or nil },
+  "settings", tags = "settings", resource = settings.files(formation, peers.first_access),
+  notify = "reload PostgreSQL",
+  needs = { "certificate", "passwords", has_packages and "names of the nodes" or beginning },
 }
 configuration:step {
   "settings in force", tags = "settings", needs = { "settings", "reload PostgreSQL" },
@@ -103,6 +108,7 @@ configuration:step {
 configuration:step { "service", tags = "service", needs = "settings", resource = host.service(formation) }
 
 p:handler { "reload PostgreSQL", resource = settings.loaded }
+p:handler { "reload access", resource = settings.loaded }
 
 local monitor = p:section { "The monitor", on = "monitor", tags = "monitor" }
 
@@ -116,13 +122,25 @@ monitor:step { "monitor's roles", tags = "roles", needs = "monitor", resource = 
 
 local data_nodes = p:section { "The data nodes", on = "data", tags = "node" }
 
--- One after the other: the first to register becomes the primary.
+-- One after the other: the first to register becomes the primary. It does not wait for the others' machines; they are
+-- let in when all are there.
 data_nodes:step {
-  "member", serial = 1, timeout = 600, resource = member.node(formation),
+  "first member", on = first, timeout = 600, resource = member.node(formation),
   needs = { "monitor", "cluster", "service", "settings in force" },
 }
 data_nodes:step {
-  "keeper", tags = "settings", needs = { everywhere "member" }, resource = member.keeper(formation),
+  "access", on = "all", tags = "settings", resource = settings.peers(formation), notify = "reload access",
+  needs = { "settings", "reload PostgreSQL", "first member", "monitor", everywhere "instance" },
+}
+if #formation.nodes > 1 then
+  data_nodes:step {
+    "member", on = "data:!" .. first, serial = 1, timeout = 600, resource = member.node(formation),
+    needs = { "first member", "service", "settings in force", everywhere "access", everywhere "reload access" },
+  }
+end
+data_nodes:step {
+  "keeper", tags = "settings", resource = member.keeper(formation),
+  needs = { "first member", #formation.nodes > 1 and everywhere "member" or nil },
 }
 
 local whole = p:section { "The formation", tags = "formation" }

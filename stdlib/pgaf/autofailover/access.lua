@@ -12,8 +12,9 @@ local function add(lines, kind, databases, role, source, method)
 end
 
 ---@param formation pgaf.Formation
+---@param members? pgaf.Member[] who is let in, default all
 ---@return string
-function access.monitor_hba(formation)
+function access.monitor_hba(formation, members)
   local lines = {}
   add(lines, "local", "all", formation.owner, "", "peer")
   -- pg_autoctl's own listener on the monitor
@@ -25,7 +26,9 @@ function access.monitor_hba(formation)
     end
     seen[source] = true
   end
-  for _, node in ipairs(formation.nodes) do from(formation:source(node)) end
+  for _, target in ipairs(members or formation.targets) do
+    if target.role == "node" then from(formation:source(target)) end
+  end
   for _, network in ipairs(formation.inventory.operator_networks) do from(network) end
   return HEAD .. table.concat(lines, "\n") .. "\n"
 end
@@ -38,21 +41,22 @@ end
 
 ---The same on all data nodes: any of them may be the primary.
 ---@param formation pgaf.Formation
+---@param members? pgaf.Member[] who is let in, default all
 ---@return string
-function access.node_hba(formation)
+function access.node_hba(formation, members)
   local application = formation.inventory.application
   local lines, seen = {}, {}
   add(lines, "local", "all", formation.owner, "", "peer")
   -- the monitor's health check: its role has a password that everybody knows, and may do nothing
   add(lines, "hostssl", "postgres", "pgautofailover_monitor", formation:source(formation.monitor), "scram-sha-256")
-  for _, node in ipairs(formation.nodes) do
-    local source = formation:source(node)
-    if not seen[source] then
+  for _, target in ipairs(members or formation.targets) do
+    local source = formation:source(target)
+    if target.role == "node" and not seen[source] then
       -- postgres: pg_rewind's database; the application's: the keeper looks at its replication slot there
       add(lines, "hostssl", "replication,postgres," .. application.database, "pgautofailover_replicator", source,
         "scram-sha-256")
+      seen[source] = true
     end
-    seen[source] = true
   end
   for _, network in ipairs(application.networks) do
     add(lines, "hostssl", application.database, application.user, network, "scram-sha-256")

@@ -3,7 +3,7 @@
 
 local throw = error
 local error = require "pgafrun.error"
-local host = require "pgaf.autofailover.host"
+local peers = require "pgaf.autofailover.peers"
 local task = require "pgafrun.task"
 
 local composite = {}
@@ -69,7 +69,7 @@ end
 ---@param formation pgaf.Formation
 ---@return fun(target: pgaf.Member): pgaf.Resource|pgaf.Resource[]
 function composite.names(formation)
-  return function(target) return formation.provider:can("packages") and host.names(formation)(target) or {} end
+  return function(target) return formation.provider:can("packages") and peers.names(formation)(target) or {} end
 end
 
 local function refuse_other_target(resource, spec, target)

@@ -129,6 +129,16 @@ function Formation:source(target)
   return target.node:address() .. "/32"
 end
 
+---The members that have an address by now: one that this run has not launched yet has none.
+---@return pgaf.Member[]
+function Formation:there()
+  local members = {}
+  for _, target in ipairs(self.targets) do
+    if target.node:known_address() then members[#members + 1] = target end
+  end
+  return members
+end
+
 ---The password kept under `name` (see passwords.lua).
 ---@param name "monitor"|"replication"|"probe"
 ---@return pgaf.Secret

@@ -1,6 +1,5 @@
 -- What a node is before any PostgreSQL runs on it: an instance, names for the others, folders, a supervised service.
 
-local block = require "pgaf.resources.block"
 local directory = require "pgaf.resources.directory"
 local file = require "pgaf.resources.file"
 local time = require "pgafrun.time"
@@ -21,24 +20,6 @@ function host.instance()
       return what
     end,
   }
-end
-
----Names and addresses of all nodes in /etc/hosts: neither fail-over nor health checks wait for a name server.
----@param formation pgaf.Formation
----@return fun(): pgaf.Resource
-function host.names(formation)
-  return function()
-    return block {
-      path = "/etc/hosts",
-      lines = function()
-        local lines = {}
-        for i, target in ipairs(formation.targets) do
-          lines[i] = ("%s %s %s"):format(target.node:address(), target.node.hostname, target.name)
-        end
-        return lines
-      end,
-    }
-  end
 end
 
 ---The folders of PostgreSQL's user.

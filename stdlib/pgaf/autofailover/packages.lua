@@ -9,6 +9,9 @@ local package = require "pgaf.resources.package"
 
 local packages = {}
 
+-- A builder has just fetched its lists.
+local LISTS_SECONDS = 300
+
 ---What is installed, for PostgreSQL's major version of the inventory.
 ---@param postgres table
 ---@return string[]
@@ -69,12 +72,13 @@ echo disabled >%s && systemctl daemon-reload]]):format(version, version, start_c
 end
 
 ---@param formation pgaf.Formation
+---@param lists_age? integer seconds that apt's lists may be old
 ---@return fun(): pgaf.Resource[]
-function packages.installed(formation)
+function packages.installed(formation, lists_age)
   local postgres = formation.inventory.postgres
   return function()
     return {
-      package { names = packages.names(postgres), versions = postgres.packages },
+      package { names = packages.names(postgres), versions = postgres.packages, cache_valid_time = lists_age },
       default_cluster_stopped(postgres.version),
     }
   end
@@ -103,11 +107,13 @@ function packages.recipe(formation)
       names = json.as_array(names), versions = postgres.packages, source = postgres.source,
       pgdg = pgdg and { url = pgdg.url, suite = pgdg.suite, fingerprint = pgdg.fingerprint },
     },
+    lists_ahead = not pgdg,
     install = function(node, tell)
       local target = { name = node.name, node = node, facts = node_facts.new(node, 5432) }
       if pgdg then bring(target, apt_source(pgdg), tell) end
       for _, resource in ipairs(packages.no_default_cluster()()) do bring(target, resource, tell) end
-      for _, resource in ipairs(packages.installed(formation)()) do bring(target, resource, tell) end
+      local installed = packages.installed(formation, not pgdg and LISTS_SECONDS or nil)
+      for _, resource in ipairs(installed()) do bring(target, resource, tell) end
     end,
   }
 end

@@ -4,6 +4,7 @@
 
 local access = require "pgaf.autofailover.access"
 local formations = require "pgaf.autofailover.formation"
+local peers = require "pgaf.autofailover.peers"
 local quote = require "pgaf.quote"
 local resource = require "pgaf.resource"
 local secret = require "pgaf.secret"
@@ -317,8 +318,9 @@ end
 
 ---node.conf, pg_hba.conf and pg_ident.conf as they shall be, and .pgpass on data nodes.
 ---@param formation pgaf.Formation
+---@param hba? fun(formation: pgaf.Formation): fun(target: pgaf.Member): pgaf.Resource default peers.access
 ---@return fun(target: pgaf.Member): pgaf.Resource[]
-function settings.files(formation)
+function settings.files(formation, hba)
   return function(target)
     local paths, owner = target.paths, formation.owner
     local is_monitor = target.role == "monitor"
@@ -329,13 +331,24 @@ function settings.files(formation)
         local limit = settings.memory_limit(target.facts:fetch(MEMORY))
         return settings.render(settings.values(formation, target, limit))
       end),
-      owned(paths.hba, function() return (is_monitor and access.monitor_hba or access.node_hba)(formation) end),
+      (hba or peers.access)(formation)(target),
       owned(settings.ident_path(paths), function()
         return (is_monitor and access.monitor_ident or access.node_ident)(formation)
       end),
     }
     if not is_monitor then resources[#resources + 1] = pgpass(formation, target) end
     resources[#resources + 1] = settings.to_load(target, { paths.node_conf, paths.hba, settings.ident_path(paths) })
+    return resources
+  end
+end
+
+---What names the other nodes, for when all are there: /etc/hosts and pg_hba.conf.
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource[]
+function settings.peers(formation)
+  return function(target)
+    local resources = { peers.access(formation)(target), settings.to_load(target, { target.paths.hba }) }
+    if formation.provider:can "packages" then table.insert(resources, 1, peers.names(formation)()) end
     return resources
   end
 end

@@ -208,6 +208,13 @@ function Instance:create(spec)
   end
 end
 
+---Gives it another name. It has to be stopped; the handle stays that of the old name.
+---@param name string
+function Instance:rename(name)
+  operation.run(self.client, { method = "POST", path = self.path, body = { name = name } },
+    { what = ("rename %s to %s"):format(self.name, name), timeout = STATE_TIMEOUT })
+end
+
 ---Deletes it, running or not. The caller has made sure that it may.
 ---@return boolean changed
 function Instance:delete()

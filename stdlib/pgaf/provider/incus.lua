@@ -37,11 +37,12 @@ function provider.open(inventory, group)
   local self = setmetatable({
     kind = "incus", formation = inventory.formation, inventory = inventory, settings = inventory.provider,
     system_user = "postgres", group = group, handles = {}, entries = {}, streams = {}, locks = {}, baked = {},
-    postponed = {},
-    opened = task.condition(),
+    builders = {}, postponed = {}, opened = task.condition(), order = {}, creating = {}, created = task.condition(),
     monitor_name = inventory.monitor.name,
   }, Provider)
-  for _, entry in ipairs { inventory.monitor, table.unpack(inventory.nodes) } do self.entries[entry.name] = entry end
+  for i, entry in ipairs { inventory.monitor, table.unpack(inventory.nodes) } do
+    self.entries[entry.name], self.order[entry.name] = entry, i
+  end
   return self
 end
 
@@ -240,6 +241,12 @@ function Provider:launch_source(entry)
   end)
   return fingerprint and { fingerprint = fingerprint } or self:image(entry)
 end
+
+---Makes a node of a builder that this run has left (see incus_bake.lua).
+---@param name string of the node
+---@param spec pgaf.incus.Creation
+---@return boolean adopted
+function Provider:adopt_builder(name, spec) return bake.adopt(self, name, spec) end
 
 ---Something that can wait until the provider is closed.
 ---@param f fun() raises nothing

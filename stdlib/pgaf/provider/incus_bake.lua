@@ -4,7 +4,8 @@
 -- The image's alias is pgafrun/DIGEST: of the base image, the packages, their versions and their sources. It is given
 -- last, so an image that has one is whole. The builder's name has the digest in it too, and names are unique on a
 -- server: whoever makes the builder bakes, and others wait. The builder carries a lease; one whose baker has died, and
--- an image without an alias, are left-overs, and the next baking removes them.
+-- an image without an alias, are left-overs, and the next baking removes them. A builder that is of no use any more
+-- becomes one of the nodes: it is what they are when they are unpacked.
 --
 -- An image never lies for long: the packages are looked at on every node all the same, and one that is older than
 -- provider.bake_max_age days is baked anew.
@@ -44,6 +45,7 @@ local SECONDS_A_DAY = 86400
 ---@field contents table all that decides what comes out, for the digest: names, versions, sources
 ---@field packages string[] for people
 ---@field install fun(node: pgaf.incus.Node, tell: fun(text: string)) installs them
+---@field lists_ahead? boolean apt's lists of the base image's sources are what `install` needs
 
 ---@class pgaf.bake.Plan one image that nodes want
 ---@field base string the base image's name, for people
@@ -52,6 +54,7 @@ local SECONDS_A_DAY = 86400
 ---@field digest string
 ---@field alias string
 ---@field recipe pgaf.bake.Recipe
+---@field names? string[] nodes that want it, in the order in which they are wanted
 
 local bake = { ALIAS = ALIAS, DIGEST = DIGEST, BUILDER = BUILDER, BUILDER_TAG = BUILDER_TAG }
 
@@ -112,11 +115,18 @@ end
 ---@param least integer nodes that have to want an image
 ---@return pgaf.bake.Plan[]
 function bake.plans(provider, entries, recipe, least)
-  local counts, plans = {}, {}
-  for _, entry in pairs(entries) do
-    local plan = bake.plan(provider, entry, recipe)
-    counts[plan.digest] = (counts[plan.digest] or 0) + 1
-    if counts[plan.digest] == least then plans[#plans + 1] = plan end
+  local by_digest, plans, names = {}, {}, {}
+  for name in pairs(entries) do names[#names + 1] = name end
+  table.sort(names, function(a, b)
+    if (a == provider.monitor_name) ~= (b == provider.monitor_name) then return a == provider.monitor_name end
+    return a < b
+  end)
+  for _, name in ipairs(names) do
+    local plan = bake.plan(provider, entries[name], recipe)
+    plan = by_digest[plan.digest] or plan
+    by_digest[plan.digest], plan.names = plan, plan.names or {}
+    table.insert(plan.names, name)
+    if #plan.names == least then plans[#plans + 1] = plan end
   end
   table.sort(plans, function(a, b) return a.digest < b.digest end)
   return plans
@@ -187,7 +197,8 @@ end
 local function sweep_builders(client, record)
   local busy = {}
   for _, object in ipairs(instance.having(client, BUILDER_TAG)) do
-    local held = decode(object.config[BUILDER_TAG])
+    -- a node that was the builder has its tag still
+    local held = object.name:sub(1, #BUILDER) == BUILDER and decode(object.config[BUILDER_TAG])
     if held and lease.is_over(held) then
       remove_leftover(instance.of(client, object.name), record)
     elseif held then
@@ -249,14 +260,23 @@ end
 
 -- ------------------------------------------------------------------------------------------------------------ baking
 
--- Nothing starts in the builder, nothing waits for its disk: it is thrown away.
+-- Nothing starts in the builder, nothing waits for its disk, no more than when an image is unpacked.
 local PREPARE = [[
 set -e
 cd /usr/sbin && if [ -e policy-rc.d ]; then mv policy-rc.d policy-rc.d.pgafrun-bake; fi
 printf '#!/bin/sh\nexit 101\n' >policy-rc.d && chmod 755 policy-rc.d
 mkdir -p /etc/dpkg/dpkg.cfg.d && echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/pgafrun-bake
-echo 'Acquire::Languages "none";' >/etc/apt/apt.conf.d/99pgafrun-bake
+printf '%s\n' 'Acquire::Languages "none";' '#clear DPkg::Pre-Install-Pkgs;' >/etc/apt/apt.conf.d/99pgafrun-bake
 cd /var/lib/man-db 2>/dev/null && [ -e auto-update ] && mv auto-update auto-update.pgafrun-bake || :]]
+
+-- apt's lists, while the builder still boots, as soon as it has a network. What goes wrong is left to the installation,
+-- which fetches them then.
+local FETCH_LISTS = [[
+for _ in $(seq 100); do
+  if awk '$2 == "00000000" { found = 1 } END { exit !found }' /proc/net/route; then break; fi
+  sleep 0.1
+done
+timeout 60 apt-get -q -o Acquire::Retries=3 --error-on=any update >/dev/null 2>&1 && touch /var/lib/apt/lists || :]]
 
 -- What belongs to one machine alone, and what only takes room. Host keys of the base image itself stay: every instance
 -- of it has those. systemd makes a machine id, and cloud-init its marks, at the node's first start.
@@ -309,16 +329,22 @@ local function name_image(provider, plan, fingerprint)
   if before and before.fingerprint ~= fingerprint then image.delete(client, before.fingerprint) end
 end
 
+local function prepare(node, created_at, lists_ahead)
+  local booting <close> = task.group { name = "boot of " .. node.name }
+  booting:spawn(node.wait_until_ready, node)
+  node:run(PREPARE)
+  -- host keys that the first start makes are newer than the instance
+  node:run(("touch -d %s /etc/pgafrun-bake"):format(require("pgaf.quote").sh(created_at)))
+  if lists_ahead then node:exec { "sh", "-c", FETCH_LISTS, timeout = 120, check = false } end
+end
+
 local function build(provider, plan, handle, tell)
   local node = Node.new(provider, handle.name, {})
   local fingerprint
   do
     local _ <close> = setmetatable({}, { __close = function() node:close() end })
     handle:start()
-    node:wait_until_ready()
-    node:run(PREPARE)
-    -- host keys that the first start made are newer than the instance
-    node:run(("touch -d %s /etc/pgafrun-bake"):format(require("pgaf.quote").sh(handle:get().created_at)))
+    prepare(node, handle:get().created_at, plan.recipe.lists_ahead)
     tell("installing " .. table.concat(plan.recipe.packages, " "))
     plan.recipe.install(node, tell)
     node:run(CLEAN)
@@ -338,10 +364,12 @@ local function build(provider, plan, handle, tell)
   return fingerprint
 end
 
--- At the end: a file system may be slow to make files for a minute after many were deleted (ext4 looks at each of their
--- inodes first), and nodes are being made now.
-local function remove_builder(provider, handle)
+-- At the end, unless a node was made of it: a file system may be slow to make files for a minute after many were
+-- deleted (ext4 looks at each of their inodes first), and nodes are being made now.
+local function remove_builder(provider, builder)
+  local handle = builder.handle
   local function remove()
+    if builder.adopted then return end
     local ok, problem = pcall(task.shield, TIDY_SECONDS, handle.delete, handle)
     if not ok then log.warn(("the builder %s is still there"):format(handle.name), { why = tostring(problem) }) end
   end
@@ -359,9 +387,39 @@ function bake.make(provider, plan, tell)
   local handle, fingerprint = take_builder(provider, plan, tell)
   if not handle then return fingerprint end
   local ok, result = pcall(task.timeout, BAKE_SECONDS, build, provider, plan, handle, tell)
-  remove_builder(provider, handle)
+  local builder = { handle = handle, plan = plan, fingerprint = ok and result or nil }
+  remove_builder(provider, builder)
   if not ok then rethrow(result, 0) end
+  if plan.names then provider.builders[plan.names[1]] = builder end
   return result
+end
+
+---Makes a node of the builder that the run has left, when it holds what the node is to be launched from: the same files
+---are not unpacked once more. An image's templates are applied as to a copy.
+---@param provider pgaf.incus.Provider
+---@param name string of the node
+---@param spec pgaf.incus.Creation
+---@return boolean adopted
+function bake.adopt(provider, name, spec)
+  local builder = provider.builders[name]
+  if not builder or spec.source.fingerprint ~= builder.fingerprint or spec.target ~= builder.plan.target then
+    return false
+  end
+  provider.builders[name] = nil
+  local config = { ["volatile.base_image"] = builder.fingerprint, ["volatile.apply_template"] = "copy" }
+  for key, value in pairs(spec.config) do config[key] = value end
+  local ok, problem = pcall(function()
+    builder.handle:update(function()
+      return { config = config, devices = spec.devices, description = spec.description }
+    end)
+    builder.handle:rename(name)
+  end)
+  builder.adopted = ok
+  if ok then return true end
+  task.check()
+  if not error.is(problem) then rethrow(problem, 0) end
+  log.debug("the builder could not become a node", { node = name, why = tostring(problem) })
+  return false
 end
 
 -- ----------------------------------------------------------------------------------------------------------- pruning

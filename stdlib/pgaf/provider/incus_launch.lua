@@ -31,7 +31,9 @@ local function creation(self)
 end
 
 local function create(self)
-  local ok, problem = pcall(self:instance().create, self:instance(), creation(self))
+  local spec = creation(self)
+  if self.provider:adopt_builder(self.name, spec) then return end
+  local ok, problem = pcall(self:instance().create, self:instance(), spec)
   if ok then return end
   task.check()
   local status = self:status()
@@ -236,17 +238,53 @@ local function bring_up(self, settled)
   return started
 end
 
+-- A server unpacks one image after the other, in whatever order it was asked: it is asked in the inventory's, since the
+-- nodes that others wait for come first in it.
+local function begin_turn(self)
+  local provider = self.provider
+  provider.creating[self.name] = self.entry.target or provider.settings.target or ""
+  return setmetatable({}, {
+    __close = function()
+      provider.creating[self.name] = nil
+      provider.created:notify()
+    end,
+  })
+end
+
+local function wait_for_turn(self)
+  local provider = self.provider
+  local function is_first()
+    for name, target in pairs(provider.creating) do
+      if (provider.order[name] or 0) < (provider.order[self.name] or 0) and target == provider.creating[self.name] then
+        return false
+      end
+    end
+    return true
+  end
+  while not is_first() do provider.created:wait() end
+end
+
+-- What the node is, after it was created where it was not there.
+local function make(self)
+  local _ <close> = begin_turn(self)
+  local object = self:instance():get()
+  local status = self.provider:status_of(object, self.name)
+  if status == "foreign" then self:refuse_foreign "launch" end
+  if status == "absent" then
+    wait_for_turn(self)
+    create(self)
+  end
+  return status, object
+end
+
 ---Creates the node, or makes sure that it is as declared and runs. Returns when it is ready.
 ---@param self pgaf.incus.Node
 ---@return boolean changed, string? what
 function launch.launch(self)
-  local object = self:instance():get()
-  local status = self.provider:status_of(object, self.name)
-  if status == "foreign" then self:refuse_foreign "launch" end
+  local status, object = make(self)
   local settled = status == "running" and is_as_declared(self, object)
   local what
   if status == "absent" then
-    create(self)
     what = "launched"
   elseif not settled and converge_limits(self) then
     what = "changed its limits"

@@ -14,6 +14,7 @@ local session = require "pgaf.incus.session"
 local shell = require "pgaf.shell"
 local snapshot = require "pgaf.provider.incus_snapshot"
 local SystemdService = require "pgaf.provider.systemd"
+local task = require "pgafrun.task"
 local time = require "pgafrun.time"
 
 local ERROR_LINES = 10
@@ -224,6 +225,16 @@ function Node:address()
   end
   self.the_address = address
   return address
+end
+
+---The same; nil while it has none, or is not there.
+---@return string?
+function Node:known_address()
+  local ok, address = pcall(self.address, self)
+  if ok then return address end
+  task.check()
+  if not error.is(address) then rethrow(address, 0) end
+  return nil
 end
 
 -- ------------------------------------------------------------------------------------------------------- commands

@@ -27,6 +27,7 @@
 ---@field paths fun(self): table<string, string> where things are on it: pgdata, bindir, tls, pgpass ...
 ---@field environment fun(self): table<string, string> of PostgreSQL's user
 ---@field address fun(self): string IPv4
+---@field known_address fun(self): string? the same; nil while it has none
 ---@field difference fun(self): string?, pgaf.Change[]? what launch would change; nil: nothing
 ---@field launch fun(self): boolean, string? makes it, or makes sure that it is as declared and runs: changed, what
 ---@field start fun(self) power on; thaws one that is frozen

@@ -347,6 +347,7 @@ function Node:thaw()
 end
 
 function Node:address() return self.hostname end
+Node.known_address = Node.address
 
 local function fail_command(self, what, result)
   local lines = {}

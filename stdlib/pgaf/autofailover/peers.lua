@@ -1,0 +1,88 @@
+-- Files that name the other nodes: written twice in a formation that is made from nothing, so that a node need not wait
+-- for those that are still being launched. At first with the nodes that are there by then; in the end with all of them.
+
+local access = require "pgaf.autofailover.access"
+local block = require "pgaf.resources.block"
+local file = require "pgaf.resources.file"
+
+local peers = {}
+
+local HOSTS = "/etc/hosts"
+
+-- The file as it shall be, given a function that tells its members.
+local function hosts(members)
+  return block {
+    path = HOSTS,
+    lines = function()
+      local lines = {}
+      for i, target in ipairs(members()) do
+        lines[i] = ("%s %s %s"):format(target.node:address(), target.node.hostname, target.name)
+      end
+      return lines
+    end,
+  }
+end
+
+local function hba(formation, target, members)
+  local render = target.role == "monitor" and access.monitor_hba or access.node_hba
+  return file {
+    path = target.paths.hba, user = formation.owner, content = function() return render(formation, members()) end,
+  }
+end
+
+-- While some are not there, what has been written before stays as it is: it may name them.
+local function at_first(formation, is_written, make)
+  local found
+  local resource = make(function()
+    -- the same for the look before and the one after it was written
+    found = found or formation:there()
+    return found
+  end)
+  local probe = resource.probe
+  function resource:probe(target, facts)
+    found = found or formation:there()
+    if #found < #formation.targets and is_written(facts) then return nil end
+    return probe(self, target, facts)
+  end
+  return resource
+end
+
+local function everybody(formation)
+  return function() return formation.targets end
+end
+
+---Names and addresses of the nodes in /etc/hosts: neither fail-over nor health checks wait for a name server.
+---@param formation pgaf.Formation
+---@return fun(): pgaf.Resource
+function peers.names(formation)
+  return function() return hosts(everybody(formation)) end
+end
+
+---Those that are there by now.
+---@param formation pgaf.Formation
+---@return fun(): pgaf.Resource
+function peers.first_names(formation)
+  local function is_written(facts) return (facts.content[HOSTS] or ""):find("# begin pgafrun\n", 1, true) ~= nil end
+  return function()
+    return at_first(formation, is_written, hosts)
+  end
+end
+
+---pg_hba.conf.
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource
+function peers.access(formation)
+  return function(target) return hba(formation, target, everybody(formation)) end
+end
+
+---It, for those that are there by now.
+---@param formation pgaf.Formation
+---@return fun(target: pgaf.Member): pgaf.Resource
+function peers.first_access(formation)
+  return function(target)
+    local function is_written(facts) return facts.file[target.paths.hba] end
+    return at_first(formation, is_written, function(members) return hba(formation, target, members) end)
+  end
+end
+
+return peers
