@@ -20,19 +20,15 @@
 #include "runtime/tty.h"
 #include "support/terminal.h"
 
-static uv_loop_t loop;
-static int master; /* the side of who types and looks */
-static int slave;
-static char device[64];
+static terminal_t term;
 static editor_t *editor;
 
 static int set_up(void **state) {
   const struct winsize size = {.ws_col = 40, .ws_row = 10};
   failure_t f = {0};
-  assert_int_equal(openpty(&master, &slave, device, NULL, &size), 0);
-  assert_int_equal(uv_loop_init(&loop), 0);
+  terminal_open(&term, &size);
   setenv("TERM", "dumb", 1); /* of others, ncurses loses a few bytes each time it reads their entry */
-  editor = editor_open(&loop, device, &f);
+  editor = editor_open(&term.loop, term.device, &f);
   if (!editor) fail_msg("%s", f.message);
   return 0;
 }
@@ -40,14 +36,11 @@ static int set_up(void **state) {
 static int tear_down(void **state) {
   if (editor) editor_close(editor);
   editor = NULL;
-  uv_run(&loop, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&loop), 0);
-  close(slave);
-  close(master);
+  terminal_close(&term);
   return 0;
 }
 
-static void type(const char *text) { terminal_type(master, text); }
+static void type(const char *text) { terminal_type(term.master, text); }
 
 /* What the terminal got, until `wanted` is in it; it is forgotten then. */
 static void assert_shown(const char *wanted) {
@@ -55,7 +48,7 @@ static void assert_shown(const char *wanted) {
   size_t size = 0;
   text[0] = 0;
   while (!strstr(text, wanted)) {
-    ssize_t n = read(master, text + size, sizeof text - 1 - size);
+    ssize_t n = read(term.master, text + size, sizeof text - 1 - size);
     if (n <= 0) fail_msg("the terminal shows '%s' and not '%s'", text, wanted);
     size += (size_t)n;
     text[size] = 0;
@@ -68,16 +61,16 @@ static op_t *begin(const char *prompt) {
   return op;
 }
 
-/* A few turns of the loop. */
+/* A few turns of the term.loop. */
 static void turn(void) {
   for (int i = 0; i < 20; i++) {
-    uv_run(&loop, UV_RUN_NOWAIT);
+    uv_run(&term.loop, UV_RUN_NOWAIT);
     usleep(1000);
   }
 }
 
 static void finish(op_t *op) {
-  for (int i = 0; !op_is_done(op) && i < 100000; i++) uv_run(&loop, UV_RUN_ONCE);
+  for (int i = 0; !op_is_done(op) && i < 100000; i++) uv_run(&term.loop, UV_RUN_ONCE);
   assert_true(op_is_done(op));
 }
 
@@ -100,7 +93,7 @@ static void assert_line(op_t *op, const char *expected) {
 
 static tcflag_t local_mode(void) {
   struct termios mode;
-  assert_int_equal(tcgetattr(slave, &mode), 0);
+  assert_int_equal(tcgetattr(term.slave, &mode), 0);
   return mode.c_lflag & (ICANON | ECHO | ISIG);
 }
 
@@ -189,7 +182,7 @@ static void test_one_read_at_a_time(void **state) {
   op_release(op);
   failure_t f = {0};
   op = begin("> ");
-  assert_null(editor_open(&loop, device, &f));
+  assert_null(editor_open(&term.loop, term.device, &f));
   assert_string_equal(f.code, "EBUSY");
   op_release(op);
 }
@@ -218,19 +211,19 @@ static void test_a_large_paste_is_whole(void **state) {
   char ignored[4096];
   for (int at = 0; at < SIZE;) {
     int n = SIZE - at < 2048 ? SIZE - at : 2048;
-    assert_int_equal(write(master, text + at, (size_t)n), n);
+    assert_int_equal(write(term.master, text + at, (size_t)n), n);
     at += n;
-    uv_run(&loop, UV_RUN_NOWAIT);
+    uv_run(&term.loop, UV_RUN_NOWAIT);
   }
   type("\033[201~");
   turn();
-  assert_true(read(master, ignored, sizeof ignored) > 0);
+  assert_true(read(term.master, ignored, sizeof ignored) > 0);
   type("\r");
   for (int i = 0; !op_is_done(op) && i < 100000; i++) {
     int waiting = 0;
-    uv_run(&loop, UV_RUN_NOWAIT);
-    while (ioctl(master, FIONREAD, &waiting) == 0 && waiting > 0)
-      if (read(master, ignored, sizeof ignored) <= 0) break;
+    uv_run(&term.loop, UV_RUN_NOWAIT);
+    while (ioctl(term.master, FIONREAD, &waiting) == 0 && waiting > 0)
+      if (read(term.master, ignored, sizeof ignored) <= 0) break;
   }
   assert_line(op, text);
   free(text);
@@ -274,7 +267,7 @@ static void test_completion(void **state) {
   op_t *op = begin("> ");
   op->part = on_part;
   type("fo)\033[D\t");
-  for (int i = 0; !parts && i < 1000; i++) uv_run(&loop, UV_RUN_ONCE);
+  for (int i = 0; !parts && i < 1000; i++) uv_run(&term.loop, UV_RUN_ONCE);
   assert_true(editor_is_completing(editor));
   assert_true(editor_text(editor, &before, &behind));
   assert_int_equal(before.size, 2);
@@ -345,15 +338,15 @@ static void test_the_mode_is_put_back(void **state) {
 
 static void test_a_terminal_that_goes_away_ends_the_read(void **state) {
   op_t *op = begin("> ");
-  close(slave);
-  close(master);
+  close(term.slave);
+  close(term.master);
   assert_line(op, NULL);
-  assert_int_equal(openpty(&master, &slave, device, NULL, NULL), 0); /* for tear_down */
+  assert_int_equal(openpty(&term.master, &term.slave, term.device, NULL, NULL), 0); /* for tear_down */
 }
 
 static void test_no_terminal(void **state) {
   failure_t f = {0};
-  assert_null(editor_open(&loop, "/dev/null", &f));
+  assert_null(editor_open(&term.loop, "/dev/null", &f));
   assert_string_equal(f.kind, "system");
   assert_string_equal(f.code, "ENOTTY");
 }

@@ -24,21 +24,15 @@
 #include "runtime/tty_raw.h"
 #include "support/terminal.h"
 
-static uv_loop_t loop;
-static int master; /* the side of who types and looks */
-static int slave;
-static char device[64];
+static terminal_t term;
 
 static int set_up(void **state) {
-  assert_int_equal(openpty(&master, &slave, device, NULL, NULL), 0);
-  return uv_loop_init(&loop);
+  terminal_open(&term, NULL);
+  return 0;
 }
 
 static int tear_down(void **state) {
-  uv_run(&loop, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&loop), 0);
-  close(slave);
-  close(master);
+  terminal_close(&term);
   return 0;
 }
 
@@ -51,13 +45,14 @@ static bool is_cooked(int fd) {
 static tty_raw_t *begin(void) {
   failure_t f = {0};
   tty_raw_t *raw =
-      tty_raw_open(&loop, &(tty_raw_options_t){.device = device, .enter = "<in>", .leave = "<out>"}, &f);
+      tty_raw_open(&term.loop, &(tty_raw_options_t){.device = term.device, .enter = "<in>", .leave = "<out>"},
+                   &f);
   assert_non_null(raw);
   return raw;
 }
 
 static void finish(const op_t *op) {
-  for (int i = 0; !op_is_done(op) && i < 1000; i++) uv_run(&loop, UV_RUN_ONCE);
+  for (int i = 0; !op_is_done(op) && i < 1000; i++) uv_run(&term.loop, UV_RUN_ONCE);
   assert_true(op_is_done(op));
 }
 
@@ -81,23 +76,23 @@ static void assert_failed(op_t *op, const char *kind, const char *code) {
 
 static void keys_come_as_they_are_typed(void **state) {
   tty_raw_t *raw = begin();
-  terminal_seen(master, "<in>");
-  assert_false(is_cooked(slave));
+  terminal_seen(term.master, "<in>");
+  assert_false(is_cooked(term.slave));
   op_t *op = tty_raw_read(raw);
-  terminal_type(master, "q");
+  terminal_type(term.master, "q");
   assert_typed(op, "q");
   op = tty_raw_read(raw);
-  terminal_type(master, "\033[A\r\023"); /* up, return, Ctrl-S: nothing is translated */
+  terminal_type(term.master, "\033[A\r\023"); /* up, return, Ctrl-S: nothing is translated */
   assert_typed(op, "\033[A\r\023");
   tty_raw_close(raw);
-  assert_true(is_cooked(slave));
-  assert_string_equal(terminal_seen(master, "<out>"), "<out>");
+  assert_true(is_cooked(term.slave));
+  assert_string_equal(terminal_seen(term.master, "<out>"), "<out>");
 }
 
 static void what_is_drawn_arrives_whole(void **state) {
   enum { SIZE = 200000 };
   tty_raw_t *raw = begin();
-  terminal_seen(master, "<in>");
+  terminal_seen(term.master, "<in>");
   char *text = malloc(SIZE), part[4096];
   assert_non_null(text);
   for (int i = 0; i < SIZE; i++) text[i] = (char)('a' + i % 26);
@@ -107,8 +102,8 @@ static void what_is_drawn_arrives_whole(void **state) {
   assert_failed(tty_raw_write(raw, "x", 1), "system", "EBUSY");
   size_t got = 0;
   while (got < SIZE) {
-    uv_run(&loop, UV_RUN_NOWAIT);
-    ssize_t n = read(master, part, sizeof part);
+    uv_run(&term.loop, UV_RUN_NOWAIT);
+    ssize_t n = read(term.master, part, sizeof part);
     assert_true(n > 0);
     assert_memory_equal(part, text + got, n);
     got += (size_t)n;
@@ -125,27 +120,27 @@ static void what_is_drawn_arrives_whole(void **state) {
 
 static void restoring_by_hand_does_too(void **state) {
   tty_raw_t *raw = begin();
-  terminal_seen(master, "<in>");
+  terminal_seen(term.master, "<in>");
   tty_restore();
-  terminal_seen(master, "<out>");
-  assert_true(is_cooked(slave));
+  terminal_seen(term.master, "<out>");
+  assert_true(is_cooked(term.slave));
   tty_raw_close(raw);
 }
 
 static void what_waits_ends_with_it(void **state) {
   tty_raw_t *raw = begin();
   op_t *op = tty_raw_read(raw);
-  uv_run(&loop, UV_RUN_NOWAIT);
+  uv_run(&term.loop, UV_RUN_NOWAIT);
   tty_raw_close(raw);
   assert_failed(op, "closed", "closed");
-  assert_true(is_cooked(slave));
+  assert_true(is_cooked(term.slave));
 }
 
 static void waiting_can_be_given_up(void **state) {
   tty_raw_t *raw = begin();
   op_release(tty_raw_read(raw));
   op_t *op = tty_raw_read(raw);
-  terminal_type(master, "x");
+  terminal_type(term.master, "x");
   assert_typed(op, "x");
   tty_raw_close(raw);
 }
@@ -153,9 +148,9 @@ static void waiting_can_be_given_up(void **state) {
 static void one_at_a_time(void **state) {
   tty_raw_t *raw = begin();
   failure_t f = {0};
-  assert_null(tty_raw_open(&loop, &(tty_raw_options_t){.device = device}, &f));
+  assert_null(tty_raw_open(&term.loop, &(tty_raw_options_t){.device = term.device}, &f));
   assert_string_equal(f.code, "EBUSY");
-  assert_failed(tty_read_line(&loop, &(tty_prompt_t){.device = device}), "system", "EBUSY");
+  assert_failed(tty_read_line(&term.loop, &(tty_prompt_t){.device = term.device}), "system", "EBUSY");
   op_t *op = tty_raw_read(raw);
   assert_failed(tty_raw_read(raw), "system", "EBUSY");
   op_release(op);
@@ -166,10 +161,10 @@ static void one_at_a_time(void **state) {
 
 static void no_terminal_is_told(void **state) {
   failure_t f = {0};
-  assert_null(tty_raw_open(&loop, &(tty_raw_options_t){.device = "/dev/null"}, &f));
+  assert_null(tty_raw_open(&term.loop, &(tty_raw_options_t){.device = "/dev/null"}, &f));
   assert_string_equal(f.kind, "system");
   assert_string_equal(f.code, "ENOTTY");
-  assert_null(tty_raw_open(&loop, &(tty_raw_options_t){.device = "/proc/nonexistent"}, &f));
+  assert_null(tty_raw_open(&term.loop, &(tty_raw_options_t){.device = "/proc/nonexistent"}, &f));
   assert_string_equal(f.code, "ENOENT");
   tty_raw_close(begin());
 }
@@ -177,8 +172,8 @@ static void no_terminal_is_told(void **state) {
 static void a_terminal_that_goes_away_ends_it(void **state) {
   tty_raw_t *raw = begin();
   op_t *op = tty_raw_read(raw);
-  close(slave);
-  close(master);
+  close(term.slave);
+  close(term.master);
   const char *bytes;
   size_t size;
   finish(op);
@@ -187,12 +182,12 @@ static void a_terminal_that_goes_away_ends_it(void **state) {
   op = tty_raw_write(raw, "x", 1);
   assert_failed(op, "system", "EIO");
   tty_raw_close(raw);
-  assert_int_equal(openpty(&master, &slave, device, NULL, NULL), 0);
+  assert_int_equal(openpty(&term.master, &term.slave, term.device, NULL, NULL), 0);
 }
 
 static void a_continued_process_draws_again(void **state) {
   tty_raw_t *raw = begin();
-  terminal_seen(master, "<in>");
+  terminal_seen(term.master, "<in>");
   op_t *op = tty_raw_read(raw);
   tty_restore(); /* as before the stop */
   raise(SIGCONT);
@@ -201,10 +196,10 @@ static void a_continued_process_draws_again(void **state) {
   finish(op);
   assert_int_equal(tty_raw_input(op, &bytes, &size), TTY_RESUMED);
   op_release(op);
-  assert_false(is_cooked(slave));
-  assert_string_equal(terminal_seen(master, "<in>"), "<out><in>");
+  assert_false(is_cooked(term.slave));
+  assert_string_equal(terminal_seen(term.master, "<in>"), "<out><in>");
   tty_raw_close(raw);
-  assert_true(is_cooked(slave));
+  assert_true(is_cooked(term.slave));
 }
 
 /* --- in a process of its own, with the terminal that controls it ------------------------------------------ */

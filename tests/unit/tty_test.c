@@ -24,41 +24,35 @@
 #include "runtime/tty.h"
 #include "support/terminal.h"
 
-static uv_loop_t loop;
-static int master; /* the side of who types and looks */
-static int slave;
-static char device[64];
+static terminal_t term;
 
 static int set_up(void **state) {
-  assert_int_equal(openpty(&master, &slave, device, NULL, NULL), 0);
-  return uv_loop_init(&loop);
+  terminal_open(&term, NULL);
+  return 0;
 }
 
 static int tear_down(void **state) {
-  uv_run(&loop, UV_RUN_DEFAULT);
-  assert_int_equal(uv_loop_close(&loop), 0);
-  close(slave);
-  close(master);
+  terminal_close(&term);
   return 0;
 }
 
 static bool echoes(void) {
   struct termios mode;
-  assert_int_equal(tcgetattr(slave, &mode), 0);
+  assert_int_equal(tcgetattr(term.slave, &mode), 0);
   return mode.c_lflag & ECHO;
 }
 
-static void type(const char *text) { terminal_type(master, text); }
+static void type(const char *text) { terminal_type(term.master, text); }
 
 static op_t *begin(bool secret) {
-  const tty_prompt_t prompt = {.text = "word: ", .secret = secret, .device = device};
-  op_t *op = tty_read_line(&loop, &prompt);
+  const tty_prompt_t prompt = {.text = "word: ", .secret = secret, .device = term.device};
+  op_t *op = tty_read_line(&term.loop, &prompt);
   assert_non_null(op);
   return op;
 }
 
 static void finish(op_t *op) {
-  for (int i = 0; !op_is_done(op) && i < 1000; i++) uv_run(&loop, UV_RUN_ONCE);
+  for (int i = 0; !op_is_done(op) && i < 1000; i++) uv_run(&term.loop, UV_RUN_ONCE);
   assert_true(op_is_done(op));
 }
 
@@ -75,7 +69,7 @@ static void assert_line(op_t *op, const char *expected) {
 
 static void a_line_is_read_and_what_follows_is_left(void **state) {
   op_t *op = begin(false);
-  terminal_seen(master, "word: ");
+  terminal_seen(term.master, "word: ");
   assert_true(echoes());
   type("first\nsecond\n");
   assert_line(op, "first");
@@ -84,18 +78,18 @@ static void a_line_is_read_and_what_follows_is_left(void **state) {
 
 static void a_secret_does_not_show(void **state) {
   op_t *op = begin(true);
-  terminal_seen(master, "word: ");
+  terminal_seen(term.master, "word: ");
   assert_false(echoes());
   type("open sesame\n");
   assert_line(op, "open sesame");
   assert_true(echoes());
-  assert_string_equal(terminal_seen(master, "\r\n"), "\r\n");
+  assert_string_equal(terminal_seen(term.master, "\r\n"), "\r\n");
 }
 
 static void the_end_of_the_input_is_no_line(void **state) {
   for (int secret = 0; secret < 2; secret++) {
     op_t *op = begin(secret);
-    terminal_seen(master, "word: ");
+    terminal_seen(term.master, "word: ");
     type("\004");
     finish(op);
     size_t size;
@@ -108,17 +102,17 @@ static void the_end_of_the_input_is_no_line(void **state) {
 
 static void cancelling_turns_the_echo_on(void **state) {
   op_t *op = begin(true);
-  terminal_seen(master, "word: ");
-  uv_run(&loop, UV_RUN_NOWAIT);
+  terminal_seen(term.master, "word: ");
+  uv_run(&term.loop, UV_RUN_NOWAIT);
   assert_false(echoes());
   op_release(op);
   assert_true(echoes());
-  terminal_seen(master, "\r\n");
+  terminal_seen(term.master, "\r\n");
 }
 
 static void restoring_by_hand_does_too(void **state) {
   op_t *op = begin(true);
-  terminal_seen(master, "word: ");
+  terminal_seen(term.master, "word: ");
   tty_restore();
   assert_true(echoes());
   op_release(op);
@@ -126,15 +120,15 @@ static void restoring_by_hand_does_too(void **state) {
 
 static void a_continued_process_asks_again(void **state) {
   op_t *op = begin(true);
-  terminal_seen(master, "word: ");
+  terminal_seen(term.master, "word: ");
   struct termios mode;
-  tcgetattr(slave, &mode);
+  tcgetattr(term.slave, &mode);
   mode.c_lflag |= ECHO; /* as a shell does that got the terminal back */
-  tcsetattr(slave, TCSANOW, &mode);
+  tcsetattr(term.slave, TCSANOW, &mode);
   raise(SIGCONT);
-  for (int i = 0; echoes() && i < 1000; i++) uv_run(&loop, UV_RUN_ONCE);
+  for (int i = 0; echoes() && i < 1000; i++) uv_run(&term.loop, UV_RUN_ONCE);
   assert_false(echoes());
-  terminal_seen(master, "word: ");
+  terminal_seen(term.master, "word: ");
   type("x\n");
   assert_line(op, "x");
   assert_true(echoes());
@@ -147,7 +141,7 @@ static void only_one_line_at_a_time(void **state) {
   assert_string_equal(second->failure.code, "EBUSY");
   op_release(second);
   assert_false(echoes());
-  terminal_seen(master, "word: ");
+  terminal_seen(term.master, "word: ");
   type("one\n");
   assert_line(first, "one");
   op_t *third = begin(false);
@@ -157,16 +151,16 @@ static void only_one_line_at_a_time(void **state) {
 
 static void a_terminal_that_goes_away_ends_it(void **state) {
   op_t *op = begin(true);
-  terminal_seen(master, "word: ");
-  close(slave);
-  close(master);
+  terminal_seen(term.master, "word: ");
+  close(term.slave);
+  close(term.master);
   finish(op);
   op_release(op);
-  assert_int_equal(openpty(&master, &slave, device, NULL, NULL), 0);
+  assert_int_equal(openpty(&term.master, &term.slave, term.device, NULL, NULL), 0);
 }
 
 static void a_device_that_is_none_is_told(void **state) {
-  snprintf(device, sizeof device, "/proc/nonexistent");
+  snprintf(term.device, sizeof term.device, "/proc/nonexistent");
   op_t *op = begin(false);
   finish(op);
   assert_string_equal(op->failure.code, "ENOENT");
@@ -174,8 +168,8 @@ static void a_device_that_is_none_is_told(void **state) {
 }
 
 static void a_file_is_read_line_by_line(void **state) {
-  snprintf(device, sizeof device, "/tmp/pgafrun-tty-XXXXXX");
-  int fd = mkstemp(device);
+  snprintf(term.device, sizeof term.device, "/tmp/pgafrun-tty-XXXXXX");
+  int fd = mkstemp(term.device);
   assert_true(fd >= 0);
   assert_int_equal(write(fd, "answer", 6), 6);
   assert_line(begin(true), "answer");
@@ -185,15 +179,15 @@ static void a_file_is_read_line_by_line(void **state) {
   assert_string_equal(op->failure.kind, "limit");
   op_release(op);
   close(fd);
-  unlink(device);
+  unlink(term.device);
 }
 
 static void sizes(void **state) {
   int columns = 0, rows = 0;
-  assert_false(tty_size(slave, &columns, &rows)); /* not set yet */
+  assert_false(tty_size(term.slave, &columns, &rows)); /* not set yet */
   const struct winsize size = {.ws_row = 24, .ws_col = 132};
-  ioctl(master, TIOCSWINSZ, &size);
-  assert_true(tty_size(slave, &columns, &rows));
+  ioctl(term.master, TIOCSWINSZ, &size);
+  assert_true(tty_size(term.slave, &columns, &rows));
   assert_int_equal(columns, 132);
   assert_int_equal(rows, 24);
   int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -202,15 +196,15 @@ static void sizes(void **state) {
 }
 
 static void a_resize_is_told(void **state) {
-  op_t *op = tty_resized(&loop), *other = tty_resized(&loop);
-  uv_run(&loop, UV_RUN_NOWAIT);
+  op_t *op = tty_resized(&term.loop), *other = tty_resized(&term.loop);
+  uv_run(&term.loop, UV_RUN_NOWAIT);
   assert_false(op_is_done(op));
   raise(SIGWINCH);
   finish(op);
   finish(other);
   op_release(op);
   op_release(other);
-  op_release(tty_resized(&loop)); /* cancelled */
+  op_release(tty_resized(&term.loop)); /* cancelled */
 }
 
 /* --- in a process of its own, with the terminal that controls it ------------------------------------------ */

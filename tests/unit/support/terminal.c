@@ -8,7 +8,20 @@
 
 #include <cmocka.h>
 
+#include <pty.h>
 #include <unistd.h>
+
+void terminal_open(terminal_t *t, const struct winsize *size) {
+  assert_int_equal(openpty(&t->master, &t->slave, t->device, NULL, size), 0);
+  assert_int_equal(uv_loop_init(&t->loop), 0);
+}
+
+void terminal_close(terminal_t *t) {
+  uv_run(&t->loop, UV_RUN_DEFAULT);
+  assert_int_equal(uv_loop_close(&t->loop), 0);
+  close(t->slave);
+  close(t->master);
+}
 
 void terminal_type(int fd, const char *text) {
   assert_int_equal(write(fd, text, strlen(text)), strlen(text));
