@@ -98,6 +98,11 @@ passes_and_swaps() {
   [ "$(field "$WORK/result.json" roles.before.primary)" = "$before" ] || fail "the old primary is not $before"
   [ "$(field "$WORK/result.json" roles.after.primary)" = "$after" ] || fail "the new primary is not $after"
   [ "$(field "$WORK/result.json" writes.acknowledged)" -gt 100 ] || fail "hardly anything was written"
+  says "nobody could write"
+  # nobody can have waited for less than there was nothing to be had
+  awk -v all="$(field "$WORK/result.json" outage.seconds)" -v one="$(field "$WORK/result.json" gap.seconds)" \
+    -v rows="$(field "$WORK/result.json" outage.by_rows)" 'BEGIN { exit !(all > 0 && all <= one && rows > 0) }' ||
+    fail "the outage does not go with what the slowest client felt"
   stays_whole "a drill that passed"
 }
 
