@@ -4,7 +4,7 @@
 DEPS_BUILD=(build-essential cmake pkg-config liblua5.4-dev libuv1-dev libcurl4-openssl-dev libpq-dev libjansson-dev
   libwslay-dev libyaml-dev libssl-dev libedit-dev libcmocka-dev lua-argparse lua-unit ca-certificates)
 DEPS_TEST=(clang-format clang-tidy lua5.4 lua-check shellcheck valgrind openssl procps patch libxml2-utils tmux bsdutils e2fsprogs
-  groff-base mandoc zsh)
+  btrfs-progs groff-base mandoc zsh)
 # Ubuntu has its browser as a snap alone, which does not run everywhere: there nobody looks at the reports.
 [ "$(os_release ID)" != debian ] || DEPS_TEST+=(chromium)
 
