@@ -476,11 +476,11 @@ local function percentile(sorted, p)
   return #sorted > 0 and sorted[math.max(1, math.ceil(#sorted * p))] or nil
 end
 
--- The clients' own times and the rows' may differ by the time between two writes, and by what a write takes.
+-- A row is made while its write is under way; and one more may have been made without anybody hearing of it.
 local function compare_with_rows(r, interval)
   local by_rows = r.audit and r.audit.data_gap
   if not by_rows then return end
-  r.outage.by_rows, r.outage.allowed = by_rows, interval + (r.latency_before.p99 or 0)
+  r.outage.by_rows, r.outage.allowed = by_rows, interval + r.outage.writes_took
   r.outage.agrees = math.abs(by_rows - r.outage.seconds) <= r.outage.allowed
 end
 

@@ -86,6 +86,7 @@ end
 ---@field seconds number
 ---@field from_host string
 ---@field to_host string
+---@field writes_took number? of an outage: seconds that the writes at its two ends took together
 
 local function gap_between(self, from, to)
   return {
@@ -135,7 +136,10 @@ function Ledger:outage(since)
     return settled[id] >= since and self.host[id] ~= self.host[old]
   end, earlier)
   if not first then return nil end
-  return gap_between(self, best(self, function(id) return settled[id] < settled[first] end, later), first)
+  local last = best(self, function(id) return settled[id] < settled[first] end, later)
+  local gap = gap_between(self, last, first)
+  gap.writes_took = settled[last] - self.sent[last] + settled[first] - self.sent[first]
+  return gap
 end
 
 --- The longest time between two acknowledged writes of a writer, both in a span. With `open`, also from the last one
