@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Every fault of the catalogue on real containers of the lab: three data nodes, each with a disk of its own.
+# Every fault of the catalogue on real containers of the lab: three data nodes, each with a disk of its own; then two.
 
 # campaign_main FOLDER CAMPAIGN-ARGUMENTS...: results and reports are kept in FOLDER.
 campaign_main() {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# campaign.sh FOLDER ARGUMENTS...: a campaign on a formation made for it, and removed again. ./bootstrap campaign calls it.
+# campaign.sh FOLDER ARGUMENTS...: a campaign on a formation of three data nodes that is made for it, then on the same
+# formation with two, and removed again. ./bootstrap campaign calls it. CAMPAIGN_NODES="3" or "2" leaves one out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
 : "${PGAFRUN:?the program}" "${INCUS_CONF:?the client configuration of the lab}"
@@ -17,6 +18,15 @@ trap three_nodes_gone EXIT
 
 three_nodes 700
 status=0
-(pgaf campaign --folder "$FOLDER" "$@") || status=$?
+for count in ${CAMPAIGN_NODES:-3 2}; do
+  if [ "$count" = 2 ]; then
+    expect 0 drop-node "${NODES[2]}" --remove
+    sed -i "s/, { name = \"${NODES[2]}\" }//" "$INVENTORY"
+  fi
+  echo "== $count data nodes"
+  code=0
+  (pgaf campaign --folder "$FOLDER/$count-nodes" "$@") || code=$?
+  [ "$status" -ne 0 ] || status=$code
+done
 echo "results and reports: $FOLDER"
 exit "$status"
