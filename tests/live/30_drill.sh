@@ -8,31 +8,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 : "${PGAFRUN:?the program to test}"
 
 WORK=$(mktemp -d /tmp/pgafrun-drill-test.XXXXXX)
-MONITOR=pgaf-drilltest-monitor
+FORMATION=pgaf-drilltest
 NODES=(pgaf-drilltest-1 pgaf-drilltest-2)
-INVENTORY=$WORK/inventory.lua
-cat >"$INVENTORY" <<LUA
-return {
-  environment = "lab",
-  formation = "pgaf-drilltest",
-  provider = { kind = "incus", remote = "lab", image = "debian/12" },
-  monitor = { name = "$MONITOR" },
-  nodes = { { name = "${NODES[0]}" }, { name = "${NODES[1]}" } },
-  postgres = { version = 15, source = "distribution" },
-  timers = {
-    health_check_period = 500, health_check_timeout = 1500, health_check_max_retries = 1,
-    health_check_retry_delay = 200, node_considered_unhealthy_timeout = 2500, primary_demote_timeout = 4001,
-    network_partition_timeout = 1,
-  },
-  application = {
-    user = "app", database = "appdb", password = "changeme-DEV-ONLY", networks = { "10.177.64.0/24" },
-  },
-  operator_networks = { "10.177.64.0/24" },
-}
-LUA
-export XDG_STATE_HOME=$WORK/state-home
-
-pgaf() { exec "$PGAFRUN" -i "$INVENTORY" "$@"; }
+# shellcheck source=tests/live/lib/inventory.sh
+source tests/live/lib/inventory.sh
+lab_inventory ""
 
 # shellcheck source=tests/live/lib/drill.sh
 source tests/live/lib/drill.sh

@@ -21,7 +21,7 @@ status=0
 for count in ${CAMPAIGN_NODES:-3 2}; do
   if [ "$count" = 2 ]; then
     expect 0 drop-node "${NODES[2]}" --remove
-    sed -i "s/, { name = \"${NODES[2]}\" }//" "$INVENTORY"
+    sed -i "/{ name = \"${NODES[2]}\" }/d" "$INVENTORY"
   fi
   echo "== $count data nodes"
   code=0

@@ -2,37 +2,18 @@
 # A formation of three data nodes on the lab, each with a disk of its own, and timers that are quick enough to wait for.
 # The caller sets WORK, FORMATION and PGAFRUN, and sources drill.sh afterwards.
 
-MONITOR=$FORMATION-monitor
 NODES=("$FORMATION-1" "$FORMATION-2" "$FORMATION-3")
-INVENTORY=$WORK/inventory.lua
-cat >"$INVENTORY" <<LUA
-return {
-  environment = "lab",
-  formation = "$FORMATION",
-  provider = { kind = "incus", remote = "lab", image = "debian/12" },
-  monitor = { name = "$MONITOR" },
-  nodes = { { name = "${NODES[0]}" }, { name = "${NODES[1]}" }, { name = "${NODES[2]}" } },
-  postgres = {
-    version = 15, source = "distribution", data_dir = "/srv/pgafrun/pg/data", wal_keep_size = "32MB",
-    max_slot_wal_keep_size = "128MB", settings = { max_wal_size = "128MB", min_wal_size = "64MB" },
-  },
-  timers = {
-    health_check_period = 500, health_check_timeout = 1500, health_check_max_retries = 1,
-    health_check_retry_delay = 200, node_considered_unhealthy_timeout = 4000, primary_demote_timeout = 5000,
-    network_partition_timeout = 2,
-  },
-  application = {
-    user = "app", database = "appdb", password = "changeme-DEV-ONLY", networks = { "10.177.64.0/24" },
-  },
-  operator_networks = { "10.177.64.0/24" },
-}
-LUA
-export XDG_STATE_HOME=$WORK/state-home
+# shellcheck source=tests/live/lib/inventory.sh
+source tests/live/lib/inventory.sh
+lab_inventory '
+i.postgres.data_dir, i.postgres.wal_keep_size = "/srv/pgafrun/pg/data", "32MB"
+i.postgres.max_slot_wal_keep_size = "128MB"
+i.postgres.settings = { max_wal_size = "128MB", min_wal_size = "64MB" }
+i.timers.node_considered_unhealthy_timeout, i.timers.primary_demote_timeout = 4000, 5000
+i.timers.network_partition_timeout = 2'
 
 # shellcheck source=tests/live/lib/volumes.sh
 source tests/live/lib/volumes.sh
-
-pgaf() { exec "$PGAFRUN" -i "$INVENTORY" "$@"; }
 
 # three_nodes MEGABYTES: provisions it.
 three_nodes() {
