@@ -100,12 +100,13 @@ static int lread_finish(lua_State *L, op_t *op) {
   return 2;
 }
 
-/* Arguments: the function, and the two texts. */
+/* Arguments: the function, and the two texts. Its first result may be false: the answer comes later. */
 static int call_complete(lua_State *L) {
   lua_call(L, 2, 2);
-  for (int i = 1; i <= 2; i++)
+  bool later = lua_isboolean(L, 1) && !lua_toboolean(L, 1);
+  for (int i = later ? 2 : 1; i <= 2; i++)
     if (!lua_isnil(L, i) && lua_type(L, i) != LUA_TSTRING)
-      return luaL_error(L, "complete returns texts or nil");
+      return luaL_error(L, "complete returns texts or nil, or false");
   return 2;
 }
 
@@ -139,9 +140,10 @@ static void lread_take(lua_State *L, op_t *op) {
   int status = known ? lua_pcall(L, 2, 2, 0) : LUA_ERRMEM;
   bytes_free(&asked.before);
   bytes_free(&asked.behind);
-  if (status == LUA_OK)
+  bool later = status == LUA_OK && lua_isboolean(L, -2);
+  if (status == LUA_OK && !later)
     editor_complete(handle->editor, lua_tostring(L, -2), lua_tostring(L, -1));
-  else
+  else if (!later)
     editor_complete(handle->editor, NULL,
                     known && lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "completion failed");
   lua_settop(L, top);
@@ -173,6 +175,13 @@ static int leditor_print_above(lua_State *L) {
   return 0;
 }
 
+static int leditor_complete(lua_State *L) {
+  const line_editor_t *handle = check_open(L, "line.complete");
+  editor_complete(handle->editor, lua_isnoneornil(L, 2) ? NULL : argument_text(L, 2),
+                  lua_isnoneornil(L, 3) ? NULL : argument_text(L, 3));
+  return 0;
+}
+
 static int leditor_remember(lua_State *L) {
   const line_editor_t *handle = check_open(L, "line.remember");
   editor_remember(handle->editor, argument_text(L, 2));
@@ -199,6 +208,7 @@ int luaopen_pgafrun_line(lua_State *L) {
   static const luaL_Reg functions[] = {{"open", lline_open}, {NULL, NULL}};
   static const luaL_Reg methods[] = {{"read", leditor_read},
                                      {"print_above", leditor_print_above},
+                                     {"complete", leditor_complete},
                                      {"remember", leditor_remember},
                                      {"is_reading", leditor_is_reading},
                                      {"foreground", leditor_foreground},

@@ -86,6 +86,7 @@ local function typed()
       return line, why
     end,
     write = function(_, text) editor:print_above(text) end,
+    completed = function(_, before, above) editor:complete(before, above) end,
     foreground = function(_, t) editor:foreground(t) end,
     resized = function(self)
       if self.told then tty.wait_resize() end

@@ -21,6 +21,12 @@ function Editor:read(prompt) end
 ---@param text string
 function Editor:print_above(text) end
 
+---The answer to Tab, after `complete` of line.open returned false. What is typed meanwhile waits for it. Nothing happens
+---when no answer is waited for.
+---@param before? string what is to stand before the cursor; nil: as it is
+---@param above? string shown above
+function Editor:complete(before, above) end
+
 ---Adds to the history, newest last; the newest 2000 are kept.
 ---@param text string
 function Editor:remember(text) end
@@ -37,10 +43,11 @@ function Editor:foreground(task) end
 function Editor:close() end
 
 ---Opens the line editor on the terminal. complete is called on Tab, with the line up to the cursor and what is behind
----it; it must not wait. It returns what is to stand before the cursor (nil: as it is), and what is to be shown above.
+---it; it must not wait. It returns what is to stand before the cursor (nil: as it is), and what is to be shown above; or
+---false, when Editor:complete will say it.
 ---Raises kind system: ENOTTY or ENXIO without a terminal, EBUSY when another has it.
----@param options? { complete?: (fun(before: string, behind: string): string?, string?), device?: string } device: the
----terminal's path, when it is not the one that controls this process
+---@param options? { complete?: (fun(before: string, behind: string): string|false|nil, string?), device?: string }
+---device: the terminal's path, when it is not the one that controls this process
 ---@return pgafrun.line.Editor
 function line.open(options) end
 

@@ -4,10 +4,13 @@ local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
 local net = require "pgafrun.net"
 local process = require "pgafrun.process"
+local program = require "pgafrun.program"
 local task = require "pgafrun.task"
 local test = require "pgaf.test"
 local wire = require "pgaf.attach.wire"
 
+local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
+local terminals = dofile(here .. "/support/terminal.lua")
 local lu = test.lu
 local pgafrun = process.getenv "PGAFRUN_TEST_BINARY"
 
@@ -235,6 +238,32 @@ function T.test_an_input_can_be_interrupted_and_cannot_keep_the_run_waiting()
   lu.assertStrContains(ask(from, "end"), "")
   ask(from, "go.on = true")
   until_so(function() return from:receive().type == "bye" end)
+  lu.assertEquals(target:ended().code, 0)
+end
+
+function T.test_tab_offers_what_the_other_process_knows()
+  local target <close> = start "go.number = 1 wait_for_it()"
+  local terminal <close> = terminals.open {
+    PGAFRUN_PATH = program.roots[1], PGAFRUN = pgafrun, XDG_RUNTIME_DIR = folder,
+    ASAN_OPTIONS = process.getenv "ASAN_OPTIONS",
+  }
+  terminal:enter "$PGAFRUN attach target"
+  terminal:wait "\nattached>"
+  terminal:type "go.numb"
+  terminal:press "Tab"
+  terminal:type " + 41"
+  terminal:wait "attached> go.number + 41"
+  terminal:press "Enter"
+  terminal:wait "\n42\n"
+  -- what nobody knows stays as it was typed
+  terminal:type "nobody_knows"
+  terminal:press "Tab"
+  terminal:type "_it"
+  terminal:wait "attached> nobody_knows_it"
+  terminal:press("C-c", "C-d")
+  terminal:wait "the run goes on"
+  local from = connect(target)
+  ask(from, "go.on = true")
   lu.assertEquals(target:ended().code, 0)
 end
 

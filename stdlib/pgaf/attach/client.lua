@@ -12,6 +12,8 @@ local wire = require "pgaf.attach.wire"
 local client = {}
 
 local ANSWER_SECONDS = 3
+-- For what Tab offers: keys wait meanwhile.
+local COMPLETION_SECONDS = 1
 
 -- ---------------------------------------------------------------------------------------------------------- finding
 
@@ -111,7 +113,8 @@ end
 ---@field write fun(self, text: string)
 ---@field foreground? fun(self, t: pgafrun.Task?)
 ---@field resized? fun(self): integer waits for another width
----@field complete? fun(before: string): string?, string? set here: what Tab offers, as pgafrun.line wants it
+---@field complete? fun(before: string): false set here: what Tab calls, as pgafrun.line wants it
+---@field completed? fun(self, before: string?, above: string?) the answer to that
 
 local Talk = {}
 Talk.__index = Talk
@@ -157,6 +160,19 @@ local function type_lines(self)
   end
 end
 
+-- What is typed waits for the answer; one that comes too late is none.
+local function answer_tab(self, asked, before, above)
+  if self.asked ~= asked then return end
+  self.asked = nil
+  self.terminal:completed(before, above)
+end
+
+local function ask_run(self, before)
+  self.wire:send { type = "complete", text = before }
+  task.sleep(COMPLETION_SECONDS)
+  answer_tab(self, before)
+end
+
 local function show_all(self)
   while true do
     local message = self.wire:receive()
@@ -172,20 +188,12 @@ local function show_all(self)
       if self.reading and before ~= self.prompt then self.reading:cancel() end
       self.changed:notify()
     elseif message.type == "completion" then
-      self.completion = message
+      answer_tab(self, message.text, message.replaced, message.above)
     end
   end
   self.over = true
   self.changed:notify()
   if self.reading then self.reading:cancel() end
-end
-
--- The answer comes from the other process, and Tab does not wait: it is there when Tab is pressed again.
-local function complete(self, before)
-  local known = self.completion
-  self.completion = nil
-  if known and known.text == before then return known.replaced, known.above end
-  self.group:spawn_named("a completion", pcall, self.wire.send, self.wire, { type = "complete", text = before })
 end
 
 local function tell_width(self)
@@ -210,7 +218,11 @@ function client.talk(path, terminal, greeted)
   local group <close> = task.group { name = "attach" }
   self.group = group
   group:spawn_named("what is shown", show_all, self)
-  terminal.complete = function(before) return complete(self, before) end
+  terminal.complete = function(before)
+    self.asked = before
+    group:spawn_named("a completion", pcall, ask_run, self, before)
+    return false
+  end
   if terminal.resized then group:spawn_named("the terminal's width", tell_width, self) end
   type_lines(self)
   group:cancel()
