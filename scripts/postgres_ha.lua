@@ -131,7 +131,7 @@ data_nodes:step {
   needs = { "monitor", "cluster", "service", "settings in force" },
 }
 data_nodes:step {
-  "access", on = "all", tags = "settings", resource = settings.peers(formation), notify = "reload access",
+  "access", on = "all", tags = { "config", "settings" }, resource = settings.peers(formation), notify = "reload access",
   needs = { "settings", "reload PostgreSQL", "first member", "monitor", everywhere "instance" },
 }
 if #formation.nodes > 1 then
