@@ -108,6 +108,8 @@ for node in monitor 1 2; do
 done
 [ "$(grep -Ec '^[0-9a-f]{32}$' "$work/machine-ids")" -eq 3 ] || fail "machine ids: $(cat "$work/machine-ids")"
 [ "$(sort -u "$work/machine-ids" | wc -l)" -eq 3 ] || fail "nodes share a machine id"
+[ -z "$(builders)" ] || fail "the builder is still there: $(builders)"
+[ "$(on "$prefix-monitor" <<<hostname)" = "$prefix-monitor" ] || fail "the builder that became the monitor has another name"
 ok "a formation from nothing comes from an image baked for it, and its nodes share nothing"
 
 good a destroy --yes
