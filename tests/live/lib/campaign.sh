@@ -16,7 +16,8 @@ source tests/live/lib/three_nodes.sh
 source tests/live/lib/drill.sh
 trap three_nodes_gone EXIT
 
-three_nodes 700
+# Room for some fifty fail-overs: each leaves a segment of its timeline, and pg_rewind copies them all.
+three_nodes 2000
 status=0
 for count in ${CAMPAIGN_NODES:-3 2}; do
   if [ "$count" = 2 ]; then
