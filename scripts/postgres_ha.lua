@@ -17,7 +17,6 @@ local provider = require "pgaf.provider"
 local task = require "pgafrun.task"
 
 local cluster = require "pgaf.autofailover.cluster"
-local haste = require "pgaf.autofailover.haste"
 local host = require "pgaf.autofailover.host"
 local member = require "pgaf.autofailover.member"
 local packages = require "pgaf.autofailover.packages"
@@ -119,7 +118,6 @@ monitor:step {
   resource = cluster.offline(formation),
 }
 monitor:step { "monitor", needs = { "cluster", "service" }, timeout = 600, resource = member.monitor(formation) }
-monitor:step { "quick health checks", needs = "monitor", resource = haste.begins(formation) }
 monitor:step { "monitor's roles", tags = "roles", needs = "monitor", resource = roles.on_monitor(formation) }
 
 local data_nodes = p:section { "The data nodes", on = "data", tags = "node" }
@@ -148,9 +146,6 @@ data_nodes:step {
 local whole = p:section { "The formation", tags = "formation" }
 
 whole:step { "whole", on = "monitor", needs = { everywhere "keeper" }, resource = registration.whole(formation) }
-whole:step {
-  "usual health checks", on = "monitor", needs = { "whole", "quick health checks" }, resource = haste.ends(formation),
-}
 whole:step {
   "formation settings", on = "monitor", tags = "settings", needs = "whole",
   resource = registration.settings(formation),
