@@ -459,12 +459,12 @@ def fake_request(request):
     with lock:
         if request.method == "PUT":
             body = request.json()
-            for peer in listeners if body.pop("cut_listeners", None) else ():
+            for peer in list(listeners) if body.pop("cut_listeners", None) else ():
                 peer.cut()
             for instance in instances.values() if body.pop("cut_commands", None) else ():
                 for command in instance["commands"]:
                     command.cut = True
-                    for socket_of in command.sockets.values():
+                    for socket_of in list(command.sockets.values()):
                         socket_of.cut()
             for name, text in body.pop("add_files", {}).items():
                 instance, _, path = name.partition(":")
