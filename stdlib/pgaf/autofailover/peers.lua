@@ -5,9 +5,9 @@ local access = require "pgaf.autofailover.access"
 local block = require "pgaf.resources.block"
 local file = require "pgaf.resources.file"
 
-local peers = {}
-
 local HOSTS = "/etc/hosts"
+
+local peers = { HOSTS = HOSTS }
 
 -- The file as it shall be, given a function that tells its members.
 local function hosts(members)
@@ -30,8 +30,14 @@ local function hba(formation, target, members)
   }
 end
 
+-- The files that have been looked at for all members already, as NAME of a target and PATH.
+local function looked_at(formation, target, path)
+  formation.looked_at = formation.looked_at or {}
+  return formation.looked_at, target.name .. " " .. path
+end
+
 -- While some are not there, what has been written before stays as it is: it may name them.
-local function at_first(formation, is_written, make)
+local function at_first(formation, path, is_written, make)
   local found
   local resource = make(function()
     -- the same for the look before and the one after it was written
@@ -41,7 +47,25 @@ local function at_first(formation, is_written, make)
   local probe = resource.probe
   function resource:probe(target, facts)
     found = found or formation:there()
-    if #found < #formation.targets and is_written(facts) then return nil end
+    local is_all = #found == #formation.targets
+    local known, key = looked_at(formation, target, path)
+    known[key] = is_all
+    if not is_all and is_written(facts) then return nil end
+    return probe(self, target, facts)
+  end
+  return resource
+end
+
+---What differed when all members were there at first is told and mended then, and not a second time.
+---@param formation pgaf.Formation
+---@param path string of the file that it is about
+---@param resource pgaf.Resource
+---@return pgaf.Resource resource
+function peers.in_the_end(formation, path, resource)
+  local probe = resource.probe
+  function resource:probe(target, facts)
+    local known, key = looked_at(formation, target, path)
+    if known[key] then return nil end
     return probe(self, target, facts)
   end
   return resource
@@ -64,7 +88,7 @@ end
 function peers.first_names(formation)
   local function is_written(facts) return (facts.content[HOSTS] or ""):find("# begin pgafrun\n", 1, true) ~= nil end
   return function()
-    return at_first(formation, is_written, hosts)
+    return at_first(formation, HOSTS, is_written, hosts)
   end
 end
 
@@ -81,7 +105,9 @@ end
 function peers.first_access(formation)
   return function(target)
     local function is_written(facts) return facts.file[target.paths.hba] end
-    return at_first(formation, is_written, function(members) return hba(formation, target, members) end)
+    return at_first(formation, target.paths.hba, is_written, function(members)
+      return hba(formation, target, members)
+    end)
   end
 end
 

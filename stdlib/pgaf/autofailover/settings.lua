@@ -347,8 +347,14 @@ end
 ---@return fun(target: pgaf.Member): pgaf.Resource[]
 function settings.peers(formation)
   return function(target)
-    local resources = { peers.access(formation)(target), settings.to_load(target, { target.paths.hba }) }
-    if formation.provider:can "packages" then table.insert(resources, 1, peers.names(formation)()) end
+    local hba = target.paths.hba
+    local resources = {
+      peers.in_the_end(formation, hba, peers.access(formation)(target)),
+      peers.in_the_end(formation, hba, settings.to_load(target, { hba })),
+    }
+    if formation.provider:can "packages" then
+      table.insert(resources, 1, peers.in_the_end(formation, peers.HOSTS, peers.names(formation)()))
+    end
     return resources
   end
 end
