@@ -140,12 +140,11 @@ static void lread_take(lua_State *L, op_t *op) {
   int status = known ? lua_pcall(L, 2, 2, 0) : LUA_ERRMEM;
   bytes_free(&asked.before);
   bytes_free(&asked.behind);
-  bool later = status == LUA_OK && lua_isboolean(L, -2);
-  if (status == LUA_OK && !later)
-    editor_complete(handle->editor, lua_tostring(L, -2), lua_tostring(L, -1));
-  else if (!later)
+  if (status != LUA_OK)
     editor_complete(handle->editor, NULL,
                     known && lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "completion failed");
+  else if (!lua_isboolean(L, -2))
+    editor_complete(handle->editor, lua_tostring(L, -2), lua_tostring(L, -1));
   lua_settop(L, top);
 }
 

@@ -49,6 +49,7 @@ local function provider(images, instances)
   return {
     settings = { image = "debian/12", bake_max_age = 7 },
     entries = { n1 = { name = "n1" }, n2 = { name = "n2" }, n3 = { name = "n3" } },
+    order = { n1 = 1, n2 = 2, n3 = 3 },
     client = function() return client end,
     image = function(_, entry)
       local remote = entry.image and entry.image:match "^images:(.+)$"

@@ -19,6 +19,7 @@ local BECOME = "setpriv --reuid=%s --regid=%s --init-groups"
 ---@field paths table<string, string>
 ---@field begun_at number? time.now() when this run started it: what was reported before says nothing
 ---@field owner string the OS user that PostgreSQL runs as
+---@field complete table<string, boolean> files that name the other members (see peers.lua), by path: all of them
 
 ---@class pgaf.Formation
 ---@field inventory pgaf.Inventory
@@ -50,7 +51,7 @@ local function member(self, entry, role)
   local node = self.provider:node(entry.name)
   local target = {
     name = entry.name, node = node, entry = entry, role = role, owner = self.owner, paths = node:paths(),
-    groups = groups_of(entry, role), vars = entry.vars,
+    groups = groups_of(entry, role), vars = entry.vars, complete = {},
     facts = facts.new(node, entry.port, self.root ~= self.owner and BECOME:format(self.owner, self.owner) or nil),
   }
   self.by_name[entry.name] = target

@@ -1,4 +1,4 @@
--- What a node is before any PostgreSQL runs on it: an instance, names for the others, folders, a supervised service.
+-- What a node is before any PostgreSQL runs on it: an instance, folders, a supervised service.
 
 local directory = require "pgaf.resources.directory"
 local file = require "pgaf.resources.file"

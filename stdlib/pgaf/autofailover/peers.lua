@@ -30,42 +30,32 @@ local function hba(formation, target, members)
   }
 end
 
--- The files that have been looked at for all members already, as NAME of a target and PATH.
-local function looked_at(formation, target, path)
-  formation.looked_at = formation.looked_at or {}
-  return formation.looked_at, target.name .. " " .. path
-end
-
 -- While some are not there, what has been written before stays as it is: it may name them.
 local function at_first(formation, path, is_written, make)
   local found
-  local resource = make(function()
-    -- the same for the look before and the one after it was written
+  -- the same for the look before and the one after it was written
+  local function members()
     found = found or formation:there()
     return found
-  end)
+  end
+  local resource = make(members)
   local probe = resource.probe
   function resource:probe(target, facts)
-    found = found or formation:there()
-    local is_all = #found == #formation.targets
-    local known, key = looked_at(formation, target, path)
-    known[key] = is_all
-    if not is_all and is_written(facts) then return nil end
+    target.complete[path] = #members() == #formation.targets
+    if not target.complete[path] and is_written(facts) then return nil end
     return probe(self, target, facts)
   end
   return resource
 end
 
 ---What differed when all members were there at first is told and mended then, and not a second time.
----@param formation pgaf.Formation
 ---@param path string of the file that it is about
 ---@param resource pgaf.Resource
 ---@return pgaf.Resource resource
-function peers.in_the_end(formation, path, resource)
+function peers.in_the_end(path, resource)
   local probe = resource.probe
   function resource:probe(target, facts)
-    local known, key = looked_at(formation, target, path)
-    if known[key] then return nil end
+    if target.complete[path] then return nil end
     return probe(self, target, facts)
   end
   return resource
@@ -86,7 +76,7 @@ end
 ---@param formation pgaf.Formation
 ---@return fun(): pgaf.Resource
 function peers.first_names(formation)
-  local function is_written(facts) return (facts.content[HOSTS] or ""):find("# begin pgafrun\n", 1, true) ~= nil end
+  local function is_written(facts) return block.is_in(facts.content[HOSTS] or "") end
   return function()
     return at_first(formation, HOSTS, is_written, hosts)
   end

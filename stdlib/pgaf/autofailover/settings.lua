@@ -349,11 +349,11 @@ function settings.peers(formation)
   return function(target)
     local hba = target.paths.hba
     local resources = {
-      peers.in_the_end(formation, hba, peers.access(formation)(target)),
-      peers.in_the_end(formation, hba, settings.to_load(target, { hba })),
+      peers.in_the_end(hba, peers.access(formation)(target)),
+      peers.in_the_end(hba, settings.to_load(target, { hba })),
     }
     if formation.provider:can "packages" then
-      table.insert(resources, 1, peers.in_the_end(formation, peers.HOSTS, peers.names(formation)()))
+      table.insert(resources, 1, peers.in_the_end(peers.HOSTS, peers.names(formation)()))
     end
     return resources
   end

@@ -149,23 +149,23 @@ end
 
 function Builder:link_need(step, need)
   local name = type(need) == "table" and need[1] or need
-  local everywhere = type(need) == "table"
+  local elsewhere = type(need) == "table"
   local wanted = self.index[name]
   if not wanted then
     return not self.play.is_partial and self:report(step, ("it needs %q, and there is no such step%s"):format(
       name, did_you_mean(name, self.step_names)))
   end
-  if wanted.step == step and not everywhere then return self:report(step, "it needs itself") end
+  if wanted.step == step and not elsewhere then return self:report(step, "it needs itself") end
   if #wanted.items == 0 then
     if not wanted.step.is_handler then self:report(step, ("it needs %q, which runs nowhere"):format(name)) end
     return nil
   end
-  if everywhere and need.on then return self:link_named(step, need, wanted) end
+  if elsewhere and need.on then return self:link_named(step, need, wanted) end
   for _, item in ipairs(self.index[step[1]].items) do
     local same = wanted.on[item.target.name]
-    if same and not everywhere then
+    if same and not elsewhere then
       link("before", same, item)
-    elseif everywhere or not wanted.step.is_handler then
+    elseif elsewhere or not wanted.step.is_handler then
       link("before", self:everywhere(wanted), item)
     end
   end

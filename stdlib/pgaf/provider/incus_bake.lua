@@ -54,7 +54,7 @@ local SECONDS_A_DAY = 86400
 ---@field digest string
 ---@field alias string
 ---@field recipe pgaf.bake.Recipe
----@field names? string[] nodes that want it, in the order in which they are wanted
+---@field names? string[] nodes that want it, in the inventory's order, the monitor first
 
 local bake = { ALIAS = ALIAS, DIGEST = DIGEST, BUILDER = BUILDER, BUILDER_TAG = BUILDER_TAG }
 
@@ -117,10 +117,7 @@ end
 function bake.plans(provider, entries, recipe, least)
   local by_digest, plans, names = {}, {}, {}
   for name in pairs(entries) do names[#names + 1] = name end
-  table.sort(names, function(a, b)
-    if (a == provider.monitor_name) ~= (b == provider.monitor_name) then return a == provider.monitor_name end
-    return a < b
-  end)
+  table.sort(names, function(a, b) return provider.order[a] < provider.order[b] end)
   for _, name in ipairs(names) do
     local plan = bake.plan(provider, entries[name], recipe)
     plan = by_digest[plan.digest] or plan

@@ -29,9 +29,21 @@ local function find(text, first_mark, last_mark)
   return first, last
 end
 
+local COMMENT = "#"
+
+local function marks(comment, name)
+  local label = name and " " .. name or ""
+  return comment .. " begin pgafrun" .. label, comment .. " end pgafrun" .. label
+end
+
+---Whether a text has a block without a name, as it is marked by default.
+---@param text string
+---@return boolean
+local function is_in(text) return find(text, marks(COMMENT)) ~= nil end
+
 local function make(options)
   local path, label = options.path, options.name and " " .. options.name or ""
-  local first_mark, last_mark = options.comment .. " begin pgafrun" .. label, options.comment .. " end pgafrun" .. label
+  local first_mark, last_mark = marks(options.comment, options.name)
 
   local function block(target)
     local lines = parameter.of(options.lines, target)
@@ -59,7 +71,7 @@ return resource.define {
     path = { parameter.path, required = true },
     lines = { parameter.computed(schema.list(parameter.text)) },
     name = { parameter.line },
-    comment = { parameter.line, default = "#" },
+    comment = { parameter.line, default = COMMENT },
     state = { parameter.state(), default = "present" },
     create = { schema.boolean(), default = true },
     mode = { parameter.mode },
@@ -72,4 +84,5 @@ return resource.define {
     if options.state == "present" and not options.lines then report "lines is missing" end
   end,
   make = make,
+  also = { is_in = is_in },
 }
