@@ -123,9 +123,10 @@ monitor:step { "monitor's roles", tags = "roles", needs = "monitor", resource = 
 local data_nodes = p:section { "The data nodes", on = "data", tags = "node" }
 
 -- One after the other: the first to register becomes the primary. It does not wait for the others' machines; they are
--- let in when all are there.
+-- let in when all are there. However long a copy of the data takes, it goes on as long as there is progress.
+local a_day = 24 * 3600
 data_nodes:step {
-  "first member", on = first, timeout = 600, resource = member.node(formation),
+  "first member", on = first, timeout = a_day, resource = member.node(formation),
   needs = { "monitor", "cluster", "service", "settings in force" },
 }
 data_nodes:step {
@@ -134,7 +135,7 @@ data_nodes:step {
 }
 if #formation.nodes > 1 then
   data_nodes:step {
-    "member", on = "data:!" .. first, serial = 1, timeout = 600, resource = member.node(formation),
+    "member", on = "data:!" .. first, serial = 1, timeout = a_day, resource = member.node(formation),
     needs = { "first member", "service", "settings in force", everywhere "access", everywhere "reload access" },
   }
 end

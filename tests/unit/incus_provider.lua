@@ -91,7 +91,8 @@ function T.test_the_unit()
   function node.push(_, path, content) pushed[path] = content return true end
   lu.assertTrue(systemd.new(node):install {})
   local unit = pushed["/etc/systemd/system/pgautofailover.service"]
-  lu.assertStrContains(unit, "ExecStart=/usr/bin/pg_autoctl run --pgdata /var/lib/postgresql/pgaf/pg/data\n")
+  lu.assertStrContains(unit, "ExecStart=/usr/bin/pg_autoctl $PGAF_COMMAND\n")
+  lu.assertStrContains(unit, 'Environment="PGAF_COMMAND=run --pgdata /var/lib/postgresql/pgaf/pg/data"\n')
   lu.assertStrContains(unit, "EnvironmentFile=/etc/pgafrun/environment\n")
   lu.assertStrContains(unit, 'readlink "/proc/$$(head -n 1 "$$f")/cwd"')
   lu.assertNil(unit:match "%$%l%l", "a word was not filled in")

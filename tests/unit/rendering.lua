@@ -5,7 +5,7 @@ local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local formations = require "pgaf.autofailover.formation"
 local inventory = require "pgaf.inventory"
-local member = require "pgaf.autofailover.member"
+local creation = require "pgaf.autofailover.creation"
 local openpgp = require "pgaf.openpgp"
 local packages = require "pgaf.autofailover.packages"
 local process = require "pgafrun.process"
@@ -180,10 +180,10 @@ end
 
 function T.test_create_commands_hold_no_password()
   local made = formation()
-  local monitor = options_of(member.create_monitor(made.monitor))
+  local monitor = options_of(creation.monitor(made.monitor))
   lu.assertEquals(monitor["--hostname"], "mon.lxd")
   lu.assertEquals(monitor["--ssl-mode"], "verify-full")
-  local node, text = options_of(member.create_node(made, made.nodes[2]))
+  local node, text = options_of(creation.node(made, made.nodes[2]))
   lu.assertEquals(node["--name"], "n2")
   lu.assertEquals(node["--pgport"], "5433")
   lu.assertEquals(node["--candidate-priority"], "10")

@@ -4,6 +4,7 @@ local throw = error
 local error = require "pgafrun.error"
 local facts = require "pgaf.facts"
 local task = require "pgafrun.task"
+local time = require "pgafrun.time"
 
 local MONITOR_DATABASE = "pg_auto_failover"
 local POLL_SECONDS = 0.05
@@ -160,7 +161,9 @@ select json_build_object('known', true, 'dbname', f.dbname, 'number_sync_standby
   'monitor_uptime', extract(epoch from clock_timestamp() - pg_postmaster_start_time()),
   'nodes', coalesce((select json_agg(json_build_object('nodeid', nodeid, 'name', nodename, 'host', nodehost,
     'port', nodeport, 'reported', reportedstate, 'goal', goalstate, 'running', reportedpgisrunning,
-    'health', health, 'timeline', reportedtli, 'lsn', reportedlsn, 'candidate_priority', candidatepriority,
+    'health', health, 'timeline', reportedtli, 'lsn', reportedlsn,
+    'behind', (select max(reportedlsn) from pgautofailover.node m where m.formationid = n.formationid) - reportedlsn,
+    'candidate_priority', candidatepriority,
     'replication_quorum', replicationquorum,
     'report_age', extract(epoch from clock_timestamp() - reporttime)) order by nodeid)
     from pgautofailover.node n where n.formationid = f.formationid), '[]'))
@@ -189,24 +192,28 @@ end
 
 ---Reads the monitor's view until `judge` is content.
 ---@param seconds number
----@param judge fun(state: pgaf.FormationState|false): string? why not yet; nil ends the waiting
+---@param judge fun(state: pgaf.FormationState|false): string?, any why not yet (nil ends the waiting), and progress:
+---when that changes, the seconds begin anew
 ---@param operation string
 ---@param hint? string
 function Formation:wait(seconds, judge, operation, hint)
-  local why = "it was not read yet"
-  local ok, raised = pcall(task.timeout, seconds, function()
-    while true do
-      why = judge(self:state(true))
-      if not why then return end
-      task.sleep(POLL_SECONDS)
-    end
-  end)
-  if ok then return end
-  task.check()
-  if not error.is(raised, "timeout", "deadline") then throw(raised, 0) end
+  local why, progress = "it was not read yet", nil
+  local deadline = time.now() + seconds
+  local function look()
+    local now
+    why, now = judge(self:state(true))
+    if now ~= progress then progress, deadline = now, time.now() + seconds end
+  end
+  repeat
+    local ok, raised = pcall(task.timeout, math.max(0, deadline - time.now()), look)
+    if ok and not why then return end
+    task.check()
+    if not ok and not error.is(raised, "timeout", "deadline") then throw(raised, 0) end
+    if ok then task.sleep(POLL_SECONDS) end
+  until not ok or time.now() > deadline
   error.raise {
     kind = "timeout", operation = operation, retryable = true, hint = hint,
-    message = ("not so after %g s: %s"):format(seconds, why),
+    message = ("not so after %g s%s: %s"):format(seconds, progress and " without progress" or "", why),
   }
 end
 

@@ -2,6 +2,7 @@
 -- made is finished; what is nobody's doing is explained and left alone.
 
 local cluster = require "pgaf.autofailover.cluster"
+local creation = require "pgaf.autofailover.creation"
 local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
 local quote = require "pgaf.quote"
@@ -10,81 +11,19 @@ local time = require "pgafrun.time"
 
 local member = {}
 
--- pg_autoctl itself would try for a quarter of an hour to reach a monitor that does not answer.
 local CREATE_MONITOR_SECONDS = 120
-local CREATE_NODE_SECONDS = 300
 local ANSWER_SECONDS = 60
-local JOIN_SECONDS = 180
+-- Without any progress. pg_basebackup begins with a checkpoint, for which a busy primary takes 270 s by default; and
+-- pg_autoctl itself would try for a quarter of an hour to reach a monitor that does not answer.
+local JOIN_SECONDS = 300
+local SEGMENT = 16 * 1024 * 1024
+local HEALTH_CHECKS = 20
+local HEALTH_CHECK_SECONDS = 0.3
 local RETIRE_SECONDS = 120
 local LOG_LINES = 15
 local CONFIGURATION_LOOKS = 10
 
 local SERVICE = { "service", "status" }
-
-local function words(list) return quote.sh_list(list) end
-
--- Options that both kinds of `pg_autoctl create` take.
-local function common_options(target)
-  local paths = target.paths
-  return {
-    "--pgdata", paths.pgdata, "--pgctl", paths.bindir .. "/pg_ctl", "--pgport", tostring(target.entry.port),
-    "--hostname", target.node.hostname, "--skip-pg-hba", "--ssl-mode", "verify-full", "--ssl-ca-file", paths.ca_crt,
-    "--server-cert", paths.server_crt, "--server-key", paths.server_key,
-  }
-end
-
----The argument list of `pg_autoctl create monitor`.
----@param target pgaf.Member
----@return string[]
-function member.create_monitor(target)
-  local options = common_options(target)
-  return table.move(options, 1, #options, 4, { "pg_autoctl", "create", "monitor" })
-end
-
----How a data node reaches the monitor. Its password is in .pgpass.
----@param formation pgaf.Formation
----@param target pgaf.Member
----@return string
-function member.monitor_uri(formation, target)
-  local monitor = formation.monitor
-  return ("postgres://autoctl_node@%s:%d/pg_auto_failover?sslmode=verify-full&sslrootcert=%s"):format(
-    monitor.node.hostname, monitor.entry.port, target.paths.ca_crt)
-end
-
----The argument list of `pg_autoctl create postgres`. No password: those are in .pgpass.
----@param formation pgaf.Formation
----@param target pgaf.Member
----@return string[]
-function member.create_node(formation, target)
-  local inventory, entry = formation.inventory, target.entry
-  local list = { "pg_autoctl", "create", "postgres" }
-  for _, word in ipairs(common_options(target)) do list[#list + 1] = word end
-  for _, word in ipairs {
-    "--pghost", target.paths.run, "--listen", formation.provider.kind == "local" and target.node:address() or "*",
-    "--name", target.name, "--formation", inventory.formation_id, "--dbname", inventory.application.database,
-    "--candidate-priority", tostring(entry.candidate_priority),
-    "--replication-quorum", tostring(entry.replication_quorum),
-    "--monitor", member.monitor_uri(formation, target),
-  } do list[#list + 1] = word end
-  return list
-end
-
--- Runs a create; its own words go to the error. pg_autoctl's exit status lies now and then: what counts is read after.
-local function create(target, argv, seconds)
-  local result = formations.run(target, ("timeout -k 5 %d %s 2>&1"):format(seconds, words(argv)),
-    { timeout = seconds + 15, check = false })
-  if result.code == 0 then return end
-  local lines = {}
-  for line in result.stdout:gmatch("[^\n]+") do lines[#lines + 1] = line end
-  error.raise {
-    kind = "command", operation = ("%s %s on %s"):format(argv[1], argv[2], target.name), code = tostring(result.code),
-    command = table.concat(argv, " "), result = result,
-    message = ("%s:\n    %s"):format(
-      result.code == 124 and ("it did not end within %d s"):format(seconds) or "ended with status " .. result.code,
-      table.concat(lines, "\n    ", math.max(1, #lines - LOG_LINES + 1))),
-    hint = "mend the cause and run the same again: it goes on from here",
-  }
-end
 
 -- The words of the node's own log, when it does not come up.
 local function with_logs(target, f, ...)
@@ -104,17 +43,24 @@ end
 
 -- -------------------------------------------------------------------------------------------------------- monitor
 
--- The monitor's server listens on all addresses unless told otherwise, which only works while it is stopped.
-local function narrow_monitor(formation, target)
-  if formation.provider.kind ~= "local" then return end
-  formations.run(target, ("pg_autoctl config set postgresql.listen_addresses %s --pgdata %s 2>&1"):format(
-    target.node:address(), quote.sh(target.paths.pgdata)))
-end
-
-local function wait_for_answer(formation, target)
+local function wait_for_answer(formation, target, look)
   with_logs(target, formation.wait, formation, ANSWER_SECONDS, function(state)
+    if look then look() end
     return not state and "it does not answer" or nil
   end, "monitor " .. target.name)
+end
+
+-- Of one that is complete, a creation changes nothing.
+local function start_monitor(formation, target, tell)
+  local service, argv = target.node:service(), creation.monitor(target)
+  service:stop() -- it may be waiting for its next try
+  formations.clear_leftovers(target)
+  if formation.provider.kind ~= "local" then return creation.start(target, argv, tell) end
+  -- The monitor's server listens on all addresses unless told otherwise, which only works while it is stopped.
+  creation.run(target, argv, CREATE_MONITOR_SECONDS)
+  formations.run(target, ("pg_autoctl config set postgresql.listen_addresses %s --pgdata %s 2>&1"):format(
+    target.node:address(), quote.sh(target.paths.pgdata)))
+  service:start()
 end
 
 ---@param formation pgaf.Formation
@@ -141,18 +87,10 @@ function member.monitor(formation)
       return { { what = "monitor " .. target.name, before = self:probe(target, facts), after = "it runs and answers" } }
     end
 
-    function resource:apply(target, difference, facts)
+    function resource:apply(target, difference, facts, tell)
       local existed = facts.file[cfg]
-      if facts.service.status.status ~= "running" then
-        local service = target.node:service()
-        service:stop() -- it may be waiting for its next try
-        formations.clear_leftovers(target)
-        -- of one that is complete it changes nothing
-        create(target, member.create_monitor(target), CREATE_MONITOR_SECONDS)
-        narrow_monitor(formation, target)
-        service:start()
-      end
-      wait_for_answer(formation, target)
+      local running = facts.service.status.status == "running"
+      wait_for_answer(formation, target, not running and start_monitor(formation, target, tell) or nil)
       return difference .. (existed and ": started it" or ": created and started it")
     end
 
@@ -212,23 +150,45 @@ local function prepare_data(formation, target, facts)
   if state and #state.nodes == 0 and not has_data(target, facts) then cluster.make(formation, target) end
 end
 
-local function is_alone(formation, target)
-  local state = formation:state(true)
-  return state and #state.nodes == 1 and state.nodes[1].name == target.name
+local function is_alone(formation)
+  local state = formation:state()
+  return state and #state.nodes == 1
 end
 
 -- A member is `single`, `primary` or `secondary`. What the monitor has of the time before the start says nothing.
-local function joined(formation, target)
-  target.begun_at = time.now()
+local STEADY = { single = true, primary = true, secondary = true, wait_primary = true }
+
+local function why_no_member(row, target)
+  if not row then return "it is not registered" end
+  if row.report_age > time.now() - target.begun_at then return "it has not reported since it was started" end
+  if row.reported ~= row.goal then return ("it is on its way from %s to %s"):format(row.reported, row.goal) end
+  if not STEADY[row.goal] then return "it is " .. row.goal end
+  return not row.running and "PostgreSQL does not run yet" or nil
+end
+
+-- The monitor takes a node for a standby when a health check has found it well, and looks at all of them every
+-- health_check_period. When it loads its configuration it looks at once.
+local function check_health_now(formation)
+  formations.sql(formation.monitor, "postgres", "select pg_reload_conf();")
+end
+
+local function waits_for_health_check(row)
+  return row and row.reported == "catchingup" and row.goal == "catchingup" and row.running and row.health ~= 1
+end
+
+-- How far it has come: data copied, states passed, WAL segments still to be replayed.
+local function joined(formation, target, look)
+  local checks, checked, left = 0, 0, math.huge
   return function(state)
+    local copied = look and look() or ""
     if not state then return "the monitor does not answer" end
     local row = formation:row(target.name)
-    if not row then return "it is not registered" end
-    if row.report_age > time.now() - target.begun_at then return "it has not reported since it was started" end
-    if row.reported ~= row.goal then return ("it is on its way from %s to %s"):format(row.reported, row.goal) end
-    local steady = { single = true, primary = true, secondary = true, wait_primary = true }
-    if not steady[row.goal] then return "it is " .. row.goal end
-    return not row.running and "PostgreSQL does not run yet" or nil
+    if waits_for_health_check(row) and checks < HEALTH_CHECKS and time.now() > checked + HEALTH_CHECK_SECONDS then
+      check_health_now(formation)
+      checks, checked = checks + 1, time.now()
+    end
+    left = row and row.behind and math.min(left, row.behind // SEGMENT) or left
+    return why_no_member(row, target), row and table.concat({ copied, row.reported, row.goal, left }, " ")
   end
 end
 
@@ -265,17 +225,8 @@ local PARTITION = "network_partition_timeout"
 
 local function partition_timeout(text) return tonumber((text or ""):match("\n%s*" .. PARTITION .. "%s*=%s*(%d+)")) end
 
-local function set_partition_timeout(formation, target)
-  formations.run(target, ("pg_autoctl config set timeout.%s %d --pgdata %s 2>&1"):format(
-    PARTITION, formation.inventory.timers[PARTITION], quote.sh(target.paths.pgdata)))
-end
-
--- The first one is a member as soon as its server runs: what the next one waits for, pg_autoctl knows best. Its
--- pg_basebackup asks for a checkpoint that takes its time: this one makes it short.
-local CHECKPOINT = [[
-until psql -XAtq -p %d -d postgres -c checkpoint 2>/dev/null; do sleep 0.05; done]]
-
-local function enter(formation, target, facts)
+-- Starts it, after it was made if need be: then what looks on at that is returned.
+local function enter(formation, target, facts, tell)
   local service = target.node:service()
   local complete_and_registered = is_complete(target.paths, facts) and is_registered(formation, target)
   service:stop()
@@ -288,11 +239,17 @@ local function enter(formation, target, facts)
       formations.run(target, "rm -f " .. quote.sh(target.paths.cfg))
     end
     prepare_data(formation, target, facts)
-    create(target, member.create_node(formation, target), CREATE_NODE_SECONDS)
-    set_partition_timeout(formation, target)
+    if formation:state() then check_health_now(formation) end -- the next one is not while it cannot answer yet
+    target.begun_at = time.now()
+    return creation.start(target, creation.node(formation, target), tell)
   end
+  target.begun_at = time.now()
   service:start()
 end
+
+local GOES_ON = "it goes on trying; the monitor's events tell more: select * from pgautofailover.last_events(20)"
+-- The next base backup begins with a checkpoint, which takes its time: after this one there is little left to write.
+local CHECKPOINT = "psql -XAtq -p %d -d postgres -c checkpoint"
 
 ---@param formation pgaf.Formation
 ---@return fun(target: pgaf.Member): pgaf.Resource
@@ -321,14 +278,11 @@ function member.node(formation)
       }
     end
 
-    function resource:apply(target, difference, facts)
-      enter(formation, target, facts)
-      if is_alone(formation, target) then
-        with_logs(target, formations.run, target, CHECKPOINT:format(target.entry.port), { timeout = JOIN_SECONDS })
-      else
-        with_logs(target, formation.wait, formation, JOIN_SECONDS, joined(formation, target), "join " .. target.name,
-          "the monitor's events tell more: select * from pgautofailover.last_events(20)")
-      end
+    function resource:apply(target, difference, facts, tell)
+      local look = enter(formation, target, facts, tell)
+      with_logs(target, formation.wait, formation, JOIN_SECONDS, joined(formation, target, look),
+        "join " .. target.name, GOES_ON)
+      if is_alone(formation) then formations.run(target, CHECKPOINT:format(target.entry.port)) end
       return difference .. (is_complete(paths, facts) and ": started it" or ": created and started it")
     end
 
@@ -387,7 +341,8 @@ function member.keeper(formation)
     end
 
     function resource:apply(target, _, facts)
-      set_partition_timeout(formation, target)
+      formations.run(target, ("pg_autoctl config set timeout.%s %d --pgdata %s 2>&1"):format(
+        PARTITION, wanted, quote.sh(target.paths.pgdata)))
       formations.run(target, "chmod 600 " .. quote.sh(cfg))
       if facts.service.status.status == "running" then
         formations.run(target, RELOAD:format(quote.sh(target.paths.pidfile)))

@@ -48,6 +48,7 @@ select name, setting, unit from pg_settings where name like 'pgautofailover.%' o
 ---@field report_age number seconds since the node was heard of
 ---@field timeline integer
 ---@field lsn string
+---@field behind number? bytes that it has still to replay, by the reports; only in what pgaf.Formation:state reads
 
 ---@class pgaf.FormationState
 ---@field id string

@@ -4,9 +4,9 @@
 -- Every step looks before it acts, so what was interrupted is simply run again.
 
 local connect = require "pgaf.connect"
+local creation = require "pgaf.autofailover.creation"
 local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
-local member = require "pgaf.autofailover.member"
 local operate = require "pgaf.operate"
 local pki = require "pgaf.autofailover.pki"
 local provision = require "pgaf.operate.provision"
@@ -181,7 +181,7 @@ local function register(context, formation, survivor)
   context.say(("registering %s, a %s"):format(target.name, survivor.standby and "standby" or "primary"))
   if told_monitor(target) == DISABLED then
     local result = pg_autoctl(target, {
-      "enable", "monitor", "--pgdata", target.paths.pgdata, member.monitor_uri(formation, target),
+      "enable", "monitor", "--pgdata", target.paths.pgdata, creation.monitor_uri(formation, target),
     })
     if told_monitor(target) == DISABLED then refuse_told(target, "enable monitor", result.stdout) end
   end

@@ -59,7 +59,7 @@
 ---@field is_installed fun(self): boolean
 ---@field install fun(self, options?: { description?: string }): boolean? changed; it starts when the node is powered on
 ---@field status fun(self): "running"|"stopped"|"failed", string? with a detail
----@field start fun(self)
+---@field start fun(self, command?: string[]) what to run this one time instead of `run`: `create` with --run
 ---@field stop fun(self) asks it to end, and waits for that
 ---@field restart fun(self)
 ---@field disable fun(self) it starts no more when the node is powered on; stops nothing

@@ -30,10 +30,18 @@ function Service:install(options)
   return true
 end
 
--- `pg_autoctl create` has the same pid file, and goes on for a while when its pgafrun was killed: it is no service.
+-- `pg_autoctl create` has the same pid file, and goes on for a while when its pgafrun was killed: it is no service,
+-- unless it was told to go on as one.
+local function is_service(words)
+  for _, word in ipairs(words) do
+    if word == "run" or word == "--run" then return true end
+  end
+  return false
+end
+
 function Service:pid()
   local pid = tree.read_pid(self.node:paths().pidfile)
-  return pid and tree.lives_in(pid, self.node.base) and tree.words(pid)[2] == "run" and pid or nil
+  return pid and tree.lives_in(pid, self.node.base) and is_service(tree.words(pid)) and pid or nil
 end
 
 ---@return "running"|"stopped"|"failed" status, string? detail
@@ -59,23 +67,22 @@ local function clear_leftovers(node)
   end
 end
 
-function Service:start()
+function Service:start(command)
   if self:pid() then return end
   local node = self.node
   local paths = node:paths()
   tree.kill(node.base, OURS)
   clear_leftovers(node)
-  local child = process.daemon {
-    "pg_autoctl", "run", "--pgdata", paths.pgdata,
-    env = node:environment(), cwd = node.base, output = paths.log, umask = PRIVATE_UMASK,
-  }
+  local options = { env = node:environment(), cwd = node.base, output = paths.log, umask = PRIVATE_UMASK }
+  command = command or { "pg_autoctl", "run", "--pgdata", paths.pgdata }
+  local child = process.daemon(table.move(command, 1, #command, 1, options))
   for _ = 1, 500 do
     if self:pid() then return end
     local ended = child:wait(0.01)
     if ended then
       error.raise {
         kind = "command", operation = "start pg_autoctl on " .. node.name, code = tostring(ended.code or ended.signal),
-        message = ("pg_autoctl run ended at once with %s:\n    %s"):format(
+        message = ("%s %s ended at once with %s:\n    %s"):format(command[1], command[2],
           tostring(ended.code or ("signal " .. ended.signal)), (self:logs(8):gsub("\n", "\n    "))),
         hint = "the whole log: " .. paths.log,
       }

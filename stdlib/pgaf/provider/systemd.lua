@@ -7,6 +7,8 @@ local log_stream = require "pgaf.provider.log_stream"
 
 local UNIT = "pgautofailover.service"
 local PATH = "/etc/systemd/system/" .. UNIT
+-- What the next start is to run instead of `run`.
+local NEXT = "/run/pgautofailover.next"
 local START_TIMEOUT = 90
 -- A stop waits for PostgreSQL's shutdown checkpoint.
 local STOP_TIMEOUT = 150
@@ -20,6 +22,9 @@ function Service.new(node) return setmetatable({ node = node }, Service) end
 
 -- A power cut leaves two pid files behind. pg_autoctl takes any process of that number for itself, and PostgreSQL any
 -- of its user's: the first is removed, the second unless its process works in PGDATA.
+--
+-- A node begins as `create ... --run`, by a file that lives as long as that process. A drop-in would say the same, and
+-- take systemd a second to read.
 -- luacheck: push no max line length
 local TEMPLATE = [[
 # Written by pgafrun.
@@ -35,10 +40,13 @@ User=postgres
 Group=postgres
 WorkingDirectory=$base
 EnvironmentFile=$environment
+Environment="PGAF_COMMAND=run --pgdata $pgdata"
+EnvironmentFile=-$next
 Environment=PG_OOM_ADJUST_FILE=/proc/self/oom_score_adj PG_OOM_ADJUST_VALUE=0
 UMask=0077
 ExecStartPre=/bin/sh -c 'f=$$PGDATA/postmaster.pid; [ ! -e "$$f" ] || [ "$$(readlink "/proc/$$(head -n 1 "$$f")/cwd")" = "$$PGDATA" ] || rm -f "$$f"; rm -f $pidfile'
-ExecStart=/usr/bin/pg_autoctl run --pgdata $pgdata
+ExecStart=/usr/bin/pg_autoctl $PGAF_COMMAND
+ExecStopPost=+/bin/rm -f $next
 ExecReload=/usr/bin/pg_autoctl reload --pgdata $pgdata
 Restart=on-failure
 RestartSec=2
@@ -57,7 +65,7 @@ local function unit_text(node, description)
   local paths = node:paths()
   local values = {
     description = description, base = paths.base, pgdata = paths.pgdata, pidfile = paths.pidfile,
-    environment = paths.environment,
+    environment = paths.environment, next = NEXT,
   }
   return (TEMPLATE:gsub("%$(%l+)", values))
 end
@@ -148,7 +156,17 @@ local function change(self, verb, wanted, timeout)
   }
 end
 
-function Service:start() change(self, "start", "running", START_TIMEOUT) end
+---Starts it. With a command, this one time it runs that instead of `run`: a `create` that goes on as the service.
+---@param command? string[] its first word is pg_autoctl
+function Service:start(command)
+  if command then
+    local words = table.concat(command, " ", 2)
+    -- systemd takes a line apart at its blanks and quotes; names and paths of a node have none
+    assert(not words:find "[\"'\\$\n]", words)
+    self.node:push(NEXT, ("PGAF_COMMAND=%s\n"):format(words), { mode = "0644" })
+  end
+  change(self, "start", "running", START_TIMEOUT)
+end
 
 function Service:stop() change(self, "stop", "stopped", STOP_TIMEOUT) end
 
