@@ -1,11 +1,11 @@
 -- What is written to nodes: access rules, settings, command lines, package sources. Passwords are in .pgpass alone.
 local access = require "pgaf.autofailover.access"
 local apt_source = require "pgaf.resources.apt_source"
+local creation = require "pgaf.autofailover.creation"
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local formations = require "pgaf.autofailover.formation"
 local inventory = require "pgaf.inventory"
-local creation = require "pgaf.autofailover.creation"
 local openpgp = require "pgaf.openpgp"
 local packages = require "pgaf.autofailover.packages"
 local process = require "pgafrun.process"
