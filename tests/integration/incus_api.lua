@@ -132,6 +132,21 @@ function T.test_an_operation_that_outlives_the_wait_has_an_unknown_outcome()
   lu.assertEquals({ e.outcome, e.operation }, { "unknown", "start slow" })
 end
 
+function T.test_what_somebody_else_asked_for_is_waited_for()
+  local c = connect()
+  local i = instance.of(c, "slow")
+  server:add("slow", { status = "Stopped" })
+  server:add("slower", { status = "Stopped" })
+  lu.assertFalse(i:settle())
+  server:misbehave { dawdle = 0.3 }
+  c:call { method = "PUT", path = "/1.0/instances/slow/state", body = { action = "start" } }
+  lu.assertFalse(instance.of(c, "slower"):settle(), "that is another one's")
+  lu.assertEquals(i:status(), "Stopped")
+  lu.assertTrue(i:settle())
+  lu.assertEquals(i:status(), "Running")
+  lu.assertFalse(i:settle())
+end
+
 function T.test_a_cancelled_wait_says_that_the_outcome_is_unknown()
   local c = connect()
   server:add("slow", { status = "Stopped" })

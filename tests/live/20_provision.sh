@@ -122,6 +122,36 @@ killed_at() {
   ok "killed $2 s after '$1' (try $try)"
 }
 
+# interrupted_at_once: interrupts a run whose first instance's image is just being unpacked, which the server goes on with.
+interrupted_at_once() {
+  local pid
+  runs=$((runs + 1))
+  "$PGAFRUN" -i "$work/right.lua" postgres_ha >"$work/out" 2>&1 </dev/null &
+  pid=$!
+  until [ -n "$(ours)" ]; do
+    kill -0 "$pid" 2>/dev/null || fail "it ended before an instance was there"
+    sleep 0.1
+  done
+  kill -INT "$pid"
+  status=0
+  wait "$pid" || status=$?
+  [ "$status" -eq 130 ] || fail "interrupted: status $status"
+  said "interrupted in: instance on $prefix-monitor"
+  said "goes on at the server"
+}
+
+run "$work/right.lua" destroy --yes
+interrupted_at_once
+run "$work/right.lua" destroy --yes
+[ "$status" -eq 0 ] || fail "destroyed while an instance is being created: status $status"
+[ -z "$(ours)" ] || fail "left: $(ours)"
+interrupted_at_once
+run "$work/right.lua" postgres_ha --tags machines
+[ "$status" -eq 0 ] || fail "repeated while an instance is being created: status $status"
+run "$work/right.lua" destroy --yes
+[ "$status" -eq 0 ] || fail "destroyed: status $status"
+ok "what the server still creates for an interrupted run is waited for, by the next run and by destroy"
+
 killed_at ' instance ' 6 doubled
 killed_at ' packages ' 0.3
 killed_at ' settings ' 0.6

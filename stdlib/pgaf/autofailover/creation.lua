@@ -86,16 +86,15 @@ function creation.run(target, argv, seconds)
   })
 end
 
----raises when the creation has ended, and returns how much of the primary's data is copied, as pg_basebackup says.
+---Looks on at a creation that goes on as the service. Whoever waits for what it makes calls what is returned now and
+---then: it raises when the creation has ended, and returns how much of the primary's data is copied, as pg_basebackup
+---says it.
 ---@param target pgaf.Member
----@param argv string[]
+---@param argv string[] without --run
 ---@param tell fun(text: string)
 ---@return fun(): string copied
-function creation.start(target, argv, tell)
+function creation.watch(target, argv, tell)
   local service = target.node:service()
-  local command = table.move(argv, 1, #argv, 1, {})
-  command[#command + 1] = "--run"
-  service:start(command)
   local looked, copied = time.now(), ""
   return function()
     if time.now() < looked + LOOK_SECONDS then return copied end
@@ -113,6 +112,18 @@ function creation.start(target, argv, tell)
     looked = time.now()
     return copied
   end
+end
+
+---Starts such a one.
+---@param target pgaf.Member
+---@param argv string[] without --run
+---@param tell fun(text: string)
+---@return fun(): string copied
+function creation.start(target, argv, tell)
+  local command = table.move(argv, 1, #argv, 1, {})
+  command[#command + 1] = "--run"
+  target.node:service():start(command)
+  return creation.watch(target, argv, tell)
 end
 
 return creation

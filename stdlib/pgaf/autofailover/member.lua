@@ -118,6 +118,10 @@ local function is_complete(paths, facts)
   return facts.file[paths.cfg] and facts.file[paths.state] and not facts.file[paths.init]
 end
 
+local function is_being_created(paths, facts)
+  return facts.service.status.status == "running" and facts.file[paths.init]
+end
+
 -- A monitor that does not answer has not forgotten anybody.
 local function is_registered(formation, target)
   if formation:state() then return formation:row(target.name) ~= nil end
@@ -139,6 +143,7 @@ local function obstacle(formation, target, facts)
     if formation:state() and not known then return "was dropped from the monitor" end
     return status ~= "running" and "is not running (" .. status .. ")" or nil
   end
+  if is_being_created(paths, facts) then return "is still being created" end
   if facts.file[paths.cfg] or facts.file[paths.init] then return "was left half made" end
   if formation:state() and is_registered(formation, target) then return "has lost what the monitor knows it for" end
   return "is not created"
@@ -225,9 +230,12 @@ local PARTITION = "network_partition_timeout"
 
 local function partition_timeout(text) return tonumber((text or ""):match("\n%s*" .. PARTITION .. "%s*=%s*(%d+)")) end
 
--- Starts it, after it was made if need be: then what looks on at that is returned.
+-- Starts it, after it was made if need be: then what looks on at that is returned. A creation that an interrupted run
+-- began goes on, and so does its copy of the data.
 local function enter(formation, target, facts, tell)
-  local service = target.node:service()
+  local service, argv = target.node:service(), creation.node(formation, target)
+  target.begun_at = time.now()
+  if is_being_created(target.paths, facts) then return creation.watch(target, argv, tell) end
   local complete_and_registered = is_complete(target.paths, facts) and is_registered(formation, target)
   service:stop()
   formations.clear_leftovers(target)
@@ -240,14 +248,19 @@ local function enter(formation, target, facts, tell)
     end
     prepare_data(formation, target, facts)
     if formation:state() then check_health_now(formation) end -- the next one is not while it cannot answer yet
-    target.begun_at = time.now()
-    return creation.start(target, creation.node(formation, target), tell)
+    return creation.start(target, argv, tell)
   end
-  target.begun_at = time.now()
   service:start()
 end
 
-local GOES_ON = "it goes on trying; the monitor's events tell more: select * from pgautofailover.last_events(20)"
+-- The next run makes it anew: what it was told may have been wrong.
+local function stop_unfinished(target)
+  target.facts:forget()
+  local facts = target.facts:fetch { { "file", target.paths.init }, { "file", target.paths.state } }
+  if facts.file[target.paths.init] or not facts.file[target.paths.state] then target.node:service():stop() end
+end
+
+local HINT = "the monitor's events tell more: select * from pgautofailover.last_events(20)"
 -- The next base backup begins with a checkpoint, which takes its time: after this one there is little left to write.
 local CHECKPOINT = "psql -XAtq -p %d -d postgres -c checkpoint"
 
@@ -280,9 +293,15 @@ function member.node(formation)
 
     function resource:apply(target, difference, facts, tell)
       local look = enter(formation, target, facts, tell)
-      with_logs(target, formation.wait, formation, JOIN_SECONDS, joined(formation, target, look),
-        "join " .. target.name, GOES_ON)
+      local ok, raised = pcall(with_logs, target, formation.wait, formation, JOIN_SECONDS,
+        joined(formation, target, look), "join " .. target.name, HINT)
+      if not ok then
+        task.check()
+        if error.is(raised, "timeout") then stop_unfinished(target) end
+        _G.error(raised, 0)
+      end
       if is_alone(formation) then formations.run(target, CHECKPOINT:format(target.entry.port)) end
+      if is_being_created(paths, facts) then return difference .. ": waited for that" end
       return difference .. (is_complete(paths, facts) and ": started it" or ": created and started it")
     end
 

@@ -69,6 +69,32 @@ function Instance:status()
   return object and object.status
 end
 
+-- Commands are no work on the instance.
+local function is_at_work_on(object, name)
+  for _, url in ipairs(object.class == "task" and object.resources and object.resources.instances or {}) do
+    if url:match "/instances/([^/?]+)" == name then return true end
+  end
+  return false
+end
+
+---Waits for what the server does with it on behalf of somebody who does not wait any longer: an instance whose image is
+---still being unpacked is there, stopped, and must not be started.
+---@return boolean waited
+function Instance:settle()
+  local waited, found = false, self.client:get("/1.0/operations", { recursion = 1 })
+  for _, status in ipairs { "pending", "running" } do
+    for _, object in ipairs(found[status] or {}) do
+      if is_at_work_on(object, self.name) then
+        operation.await(self.client, object.id, {
+          what = ("%s of %s"):format(object.description or "an operation", self.name), timeout = CREATE_TIMEOUT,
+        })
+        waited = true
+      end
+    end
+  end
+  return waited
+end
+
 ---@return table state network (nil when stopped), pid, status ...
 function Instance:state() return (self.client:get(self.path .. "/state")) end
 
@@ -221,7 +247,7 @@ function Instance:delete()
   for try = 1, 2 do
     local status = self:status()
     if not status then return try > 1 end
-    if status ~= "Stopped" then self:stop { force = true } end
+    if status ~= "Stopped" then self:stop { force = true } else self:settle() end
     local ok, problem = pcall(operation.run, self.client, { method = "DELETE", path = self.path },
       { what = "delete " .. self.name, timeout = STATE_TIMEOUT })
     if not ok and not error.is(problem, "incus", "404") and (try == 2 or goes_up(problem)) then rethrow(problem, 0) end

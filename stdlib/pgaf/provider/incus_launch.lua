@@ -40,6 +40,7 @@ local function create(self)
   if status == "foreign" then self:refuse_foreign "launch" end
   if status == "absent" then rethrow(problem, 0) end
   log.debug("the instance is there though its creation was told as failed", { node = self.name })
+  self:instance():settle()
 end
 
 -- The limits that an instance has not as they are declared.
@@ -269,6 +270,10 @@ local function make(self)
   local _ <close> = begin_turn(self)
   local object = self:instance():get()
   local status = self.provider:status_of(object, self.name)
+  if status == "stopped" and self:instance():settle() then -- a run that was interrupted was creating it
+    object = self:instance():get()
+    status = self.provider:status_of(object, self.name)
+  end
   if status == "foreign" then self:refuse_foreign "launch" end
   if status == "absent" then
     wait_for_turn(self)

@@ -62,10 +62,12 @@ def once(name):
 # ---------------------------------------------------------------------------------------------------------- operations
 
 class Operation:
-    def __init__(self, work=None, kind="task", metadata=None):
+    def __init__(self, work=None, kind="task", metadata=None, instance=None):
         self.id, self.done = str(uuid.uuid4()), threading.Event()
         self.fields = {"id": self.id, "class": kind, "status_code": 103, "err": "", "may_cancel": False,
-                       "metadata": metadata or {}}
+                       "metadata": metadata or {}, "description": "Some work"}
+        if instance:
+            self.fields["resources"] = {"instances": ["/1.0/instances/" + instance]}
         with lock:
             operations[self.id] = self
         if work:
@@ -94,7 +96,18 @@ class Operation:
         request.envelope(202, [("Location", url)], type="async", status_code=100, operation=url, metadata=self.fields)
 
 
+def operations_by_status(request):
+    with lock:
+        names = {103: "running", 200: "success", 400: "failure"}
+        found = {}
+        for operation in operations.values():
+            found.setdefault(names[operation.fields["status_code"]], []).append(operation.fields)
+    return request.sync(found)
+
+
 def operation_request(request):
+    if len(request.parts) == 2:
+        return operations_by_status(request)
     operation = operations.get(request.parts[2])
     if not operation:
         raise Refusal(404, "Operation not found")
@@ -278,7 +291,7 @@ def create(body):
     def made():
         return {"status": "Stopped", "config": dict(body.get("config") or {}), "devices": body.get("devices") or {},
                 "profiles": body.get("profiles"), "commands": [], "snapshots": {}, "asked": 0}
-    return Operation(work)
+    return Operation(work, instance=name)
 
 
 ACTIONS = {"start": ("Stopped", "Running", "instance-started"), "stop": (None, "Stopped", "instance-stopped"),
@@ -307,7 +320,7 @@ def change_state(name, instance, body):
         if after == "Running":
             instance["asked"] = 0
         emit(event, name)
-    return Operation(work)
+    return Operation(work, instance=name)
 
 
 def state_of(instance):
@@ -391,7 +404,7 @@ def remove(name, instance):
             raise Refusal(400, "Instance is running")
         del instances[name]
         emit("instance-deleted", name)
-    return Operation(work)
+    return Operation(work, instance=name)
 
 
 def restore(instance, name):
