@@ -10,6 +10,7 @@ local psql = require "pgaf.postgres.psql"
 local quote = require "pgaf.quote"
 local system = require "pgaf.facts.system"
 local task = require "pgafrun.task"
+local time = require "pgafrun.time"
 
 local facts = {}
 
@@ -43,6 +44,7 @@ Facts.__index = Facts
 function facts.new(node, port, become)
   return setmetatable({
     node = node, port = port, become = become, wanted = {}, known = {}, generation = 0, turn = task.condition(),
+    forgotten_at = -math.huge,
   }, Facts)
 end
 
@@ -56,7 +58,13 @@ end
 
 ---Something changed on the node: what was read is no longer known. What will be needed is asked again when it is.
 function Facts:forget()
-  self.known, self.generation, self.prefetched = {}, self.generation + 1, true
+  self.known, self.generation, self.prefetched, self.forgotten_at = {}, self.generation + 1, true, time.now()
+end
+
+---Forgets what was read before a moment, at which something changed elsewhere.
+---@param moment number time.now()
+function Facts:forget_before(moment)
+  if moment > self.forgotten_at and (self.asking or next(self.known)) then self:forget() end
 end
 
 -- -------------------------------------------------------------------------------------------------- the questions

@@ -2,11 +2,16 @@
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local here = require "pgaf.here"
+local play = require "pgaf.play"
 local process = require "pgafrun.process"
 local resource = require "pgaf.resource"
 local secret = require "pgaf.secret"
+local task = require "pgafrun.task"
 local test = require "pgaf.test"
 local lu = test.lu
+
+local here_folder = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
+local plays = dofile(here_folder .. "/support/plays.lua")
 
 local T = {}
 local folder
@@ -75,6 +80,41 @@ function T.test_resources_of_this_machine_belong_to_who_runs_it()
   end
   lu.assertEquals(fs.read(folder .. "/a/b/g"), "here\n")
   lu.assertEquals(fs.read(folder .. "/a/b/d"), "x\n# begin pgafrun\ny\n# end pgafrun\n")
+end
+
+-- Two targets that are the same machine: what a step changes on the one, the next finds changed on the other.
+function T.test_what_was_changed_from_elsewhere_is_looked_at_anew()
+  local a, b = here.target "a", here.target "b"
+  local path = folder .. "/made later"
+  local p = play.new { title = "test", targets = { a, b } }
+  p:step { "before", on = "b", resource = resource.file { path = path, state = "absent" } }
+  p:step { "make", on = "a", needs = { play.everywhere "before" }, run = function() fs.write(path, "x") end }
+  p:step { "remove", on = "b", needs = { play.everywhere "make" }, resource = resource.file { path = path,
+    state = "absent" } }
+  local result = plays.run(p)
+  lu.assertEquals({ result.counts.ok, result.counts.changed }, { 1, 2 })
+  lu.assertNil(fs.stat(path))
+end
+
+function T.test_each_try_looks_anew()
+  local path = folder .. "/late"
+  local p = play.new { title = "test", targets = { here.target "a" } }
+  p:step { "line", retries = 100, delay = 0.02, resource = resource.line { path = path, line = "x" } }
+  do
+    local group <close> = task.group()
+    group:spawn(function()
+      task.sleep(0.1)
+      fs.write(path, "a\n")
+    end)
+    lu.assertFalse(plays.run(p).failed)
+  end
+  lu.assertEquals(fs.read(path), "a\nx\n")
+end
+
+function T.test_what_failed_halfway_may_have_changed_something()
+  local p = play.new { title = "test", targets = { here.target "a" } }
+  p:step { "broken", run = function() error.raise { kind = "command", message = "it broke" } end }
+  lu.assertStrContains(select(2, plays.run(p)), "1 failed, 0 left out, nothing else changed in ")
 end
 
 test.run("here", T)

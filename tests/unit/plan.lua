@@ -167,7 +167,7 @@ function T.test_a_failed_node_drops_out_and_others_go_on()
   lu.assertStrContains(text, "it broke [command]")
   lu.assertStrContains(text, "hint: mend it")
   lu.assertStrContains(text, "after the failure of one on a")
-  lu.assertStrContains(text, "1 failed, 2 left out, 2 changes")
+  lu.assertStrContains(text, "1 failed, 2 left out, 2 other changes")
 end
 
 function T.test_what_was_applied_and_still_differs_has_failed()

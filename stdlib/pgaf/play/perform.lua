@@ -5,6 +5,7 @@ local throw = error
 local error = require "pgafrun.error"
 local failure = require "pgaf.failure"
 local task = require "pgafrun.task"
+local time = require "pgafrun.time"
 
 local perform = {}
 
@@ -32,10 +33,16 @@ local function snapshot(item, resource)
   return facts and facts:fetch(resource.reads) or {}
 end
 
+local function forget(item)
+  local facts = item.target.facts
+  if facts then facts:forget() end
+  return facts and facts.forgotten_at or time.now()
+end
+
 -- From here on something may have changed, also when the rest fails.
 local function touched(item)
   item.touched = true
-  if item.target.facts then item.target.facts:forget() end
+  item.changed_at = forget(item)
 end
 
 -- With --diff: before and after of what differs. A change that cannot be shown is still made, and said to be so.
@@ -84,6 +91,7 @@ local function converge(item, resource, mode, context)
     error.raise { kind = "drift", message = difference, operation = place(item) }
   end
   note_changes(item, resource, facts, mode)
+  item.begun = true
   local ok, done = perform.try(resource.apply, resource, target, difference, facts, context.tell)
   touched(item)
   if not ok then throw(done, 0) end
@@ -142,7 +150,12 @@ local function call(item, mode, context)
   elseif mode.check and not step.check_safe then
     return "would run"
   end
-  local value, changed = step.run(target, context.results)
+  item.begun = not step.check_safe
+  local ok, value, changed = failure.try(step.run, target, context.results)
+  if not ok then
+    item.changed_at = forget(item)
+    throw(value, 0)
+  end
   item.value = value
   -- what says nothing of it has changed something, unless it is known never to
   if changed == nil then changed = not step.check_safe end
@@ -184,6 +197,7 @@ local function persist(item, mode, context)
     if attempt == last then throw(reason, 0) end
     context.retrying(attempt, reason)
     task.sleep(step.delay or DEFAULT_DELAY)
+    forget(item) -- what is waited for, nobody here brings about
   end
 end
 

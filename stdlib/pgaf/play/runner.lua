@@ -34,6 +34,7 @@ Run.__index = Run
 local BAD = { failed = true, unreachable = true }
 local TO_COME = { would = true, deferred = true }
 local NOTHING = {}
+local NEVER = -math.huge
 
 local function place(item) return ("%s on %s"):format(item.step[1], item.target.name) end
 
@@ -47,6 +48,12 @@ local function pass_on_pending(item, waiting)
   if cause and (near or not waiting.pending) then
     waiting.pending, waiting.pending_is_near = cause, near
   end
+end
+
+-- What a step has changed, also on another target than its own, is looked at anew by those that come after it.
+local function pass_on_change(item, waiting)
+  local moment = math.max(item.changed_at or NEVER, item.stale_before or NEVER)
+  if moment > (waiting.stale_before or NEVER) then waiting.stale_before = moment end
 end
 
 function Run:enqueue(item)
@@ -64,13 +71,18 @@ function Run:release(item)
     if (BAD[item.status] or item.barred) and not waiting.barred then waiting.barred = item.barred or item end
     if item.gate and item.halted then waiting.halted = item.halted end
     pass_on_pending(item, waiting)
+    pass_on_change(item, waiting)
     self:open(waiting)
   end
-  for _, waiting in ipairs(item.soft or NOTHING) do self:open(waiting) end
+  for _, waiting in ipairs(item.soft or NOTHING) do
+    pass_on_change(item, waiting)
+    self:open(waiting)
+  end
   for _, gate in ipairs(item.batch_gates or NOTHING) do
     -- what fails in a batch keeps the later ones from beginning; who had dropped out before does not
     local cause = BAD[item.status] and item or item.halted
     if cause and not gate.halted then gate.halted, gate.barred = cause, cause end
+    pass_on_change(item, gate)
     self:open(gate)
   end
 end
@@ -236,6 +248,7 @@ function Run:perform(item)
   end
   item.started = time.now()
   self.report:started(item)
+  if item.stale_before and item.target.facts then item.target.facts:forget_before(item.stale_before) end
   local ok, status, detail = perform.try(perform.item, item, self.mode, self:context(item))
   if not ok then
     -- a step's own deadline is its failure; a cancellation, or the run's deadline, ends the run
@@ -275,7 +288,7 @@ end
 
 local TRACES = {
   "barred", "halted", "error", "started", "pending", "pending_is_near", "detail", "changes", "value", "touched",
-  "attempt", "entered",
+  "attempt", "entered", "begun", "changed_at", "stale_before",
 }
 
 -- What an earlier run of the same plan left.

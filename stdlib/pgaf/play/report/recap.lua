@@ -76,10 +76,16 @@ function recap.slowest(result)
   return lines
 end
 
-local function changes(counts, check)
-  if not check then
-    return counts.changed == 0 and "nothing changed" or counts.changed == 1 and "1 change" or
-      counts.changed .. " changes"
+-- What failed half-way may have changed something, too.
+local function changes(result)
+  local counts = result.counts
+  if not (result.mode and result.mode.check) then
+    local other = false
+    for _, item in ipairs(result.items) do
+      other = other or item.begun and (item.status == "failed" or item.status == "unreachable")
+    end
+    if counts.changed == 0 then return other and "nothing else changed" or "nothing changed" end
+    return ("%d%s %s"):format(counts.changed, other and " other" or "", counts.changed == 1 and "change" or "changes")
   end
   local would, deferred = counts.would or 0, counts.deferred or 0
   local parts = { (would == 0 and "nothing" or tostring(would)) .. " would change" }
@@ -100,7 +106,7 @@ local function left_out(items)
   return count
 end
 
----"3 changes in 1.20 s", "1 failed, 4 left out, nothing changed in 0.31 s".
+---"3 changes in 1.20 s", "1 failed, 4 left out, nothing else changed in 0.31 s".
 ---@param result pgaf.play.Result
 ---@return string
 function recap.outcome(result)
@@ -109,7 +115,7 @@ function recap.outcome(result)
   if failed > 0 then parts[#parts + 1] = ("%d failed"):format(failed) end
   if unreachable > 0 then parts[#parts + 1] = ("%d unreachable"):format(unreachable) end
   if #parts > 0 then parts[#parts + 1] = ("%d left out"):format(left_out(result.items)) end
-  parts[#parts + 1] = changes(counts, result.mode and result.mode.check)
+  parts[#parts + 1] = changes(result)
   return ("%s in %.2f s"):format(table.concat(parts, ", "), result.seconds)
 end
 
