@@ -1,8 +1,11 @@
 /* main.c - the program: options, the script, its exit code. */
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 
@@ -200,7 +203,21 @@ static int no_script(paths_t *paths, const char *name) {
   return EXIT_USAGE;
 }
 
+/* A descriptor that is 0, 1 or 2 by chance would be taken for a standard stream: libuv refuses to close it. */
+static void open_standard_streams(void) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) abort();
+}
+
+/* What was printed did not arrive, on a full disk for one. A reader that has gone away wants no more of it. */
+static bool output_is_lost(void) {
+  if (fflush(stdout) == 0 && !ferror(stdout)) return false;
+  struct stat status;
+  return fstat(STDOUT_FILENO, &status) < 0 || !(S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
+}
+
 int main(int argc, char **argv) {
+  open_standard_streams();
   options_t o;
   int code = options_parse(&o, argc, argv);
   if (code) return code;
@@ -226,7 +243,10 @@ int main(int argc, char **argv) {
     return 1;
   }
   code = run(&host, &(run_t){&o, &paths, script});
-  fflush(stdout);
+  if (output_is_lost()) {
+    fprintf(stderr, "pgafrun: what was printed could not be written (is the disk full?)\n");
+    if (!code) code = 1;
+  }
   if (host_close(&host) != 0)
     fprintf(stderr, "pgafrun: a handle was left open at exit: please report this\n");
   free(script);

@@ -32,6 +32,26 @@ function T.test_usage_errors_are_one_line_and_exit_64()
   end
 end
 
+-- Runs a script of the shell in which $P is pgafrun.
+local function shell(script)
+  return process.run { "sh", "-c", script, extend_env = { P = pgafrun } }
+end
+
+function T.test_closed_standard_streams_are_no_trouble()
+  for _, streams in ipairs { "<&-", ">&-", "2>&-", "<&- >&- 2>&-" } do
+    local r = shell("$P -e 'require(\"pgafrun.process\").run { \"true\" } print \"x\"' " .. streams)
+    lu.assertEquals(r.code, 0, streams .. r.stderr)
+  end
+end
+
+function T.test_output_that_is_lost_is_no_success()
+  local full = "full=/dev/full; [ -c $full ] || { full=$(mktemp -u); mknod $full c 1 7; }; "
+  local r = shell(full .. "$P -e 'print(1)' >$full")
+  lu.assertEquals({ r.code, r.stderr }, { 1, "pgafrun: what was printed could not be written (is the disk full?)\n" })
+  lu.assertEquals(shell(full .. "$P -e 'print(1) return 3' >$full").code, 3)
+  lu.assertEquals(shell("{ $P -e 'print(1)'; echo $? >&2; } | true").stderr, "0\n", "who reads no more wants no more")
+end
+
 function T.test_help_and_version()
   local help = run "--help"
   lu.assertEquals(help.code, 0)
