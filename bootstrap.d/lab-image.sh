@@ -1,8 +1,18 @@
 # shellcheck shell=bash
-# The lab's container image: a small Debian 12 with systemd, made with mmdebstrap from the machine's own mirror.
+# The lab's container images: a small Debian with systemd, made with mmdebstrap from the machine's own mirror.
 
-IMAGE_ALIAS=debian/12
-IMAGE_SUITE=bookworm
+# image_choose RELEASE: 12 or 13.
+image_choose() {
+  case $1 in
+    12) IMAGE_SUITE=bookworm ;;
+    13) IMAGE_SUITE=trixie ;;
+    *) die "the lab has images of Debian 12 and 13, not: $1" ;;
+  esac
+  IMAGE_ALIAS=debian/$1
+  IMAGE_FILE=debian-$1
+}
+image_choose 12
+
 # systemd-networkd waits for udev for ever in a container with a writable /sys; ifupdown does not care.
 IMAGE_PACKAGES=systemd,systemd-sysv,dbus,iproute2,ifupdown,isc-dhcp-client,ca-certificates,netbase,procps
 
@@ -47,18 +57,18 @@ image_recipe() {
 }
 BASH_SOURCE_IMAGE=${BASH_SOURCE[0]}
 
-# image_build CACHE_DIR: makes $CACHE_DIR/debian-12-DIGEST.{meta.tar,rootfs.tar} unless it is there already; prints
+# image_build CACHE_DIR: makes $CACHE_DIR/debian-RELEASE-DIGEST.{meta.tar,rootfs.tar} unless it is there already; prints
 # the path without the endings.
 image_build() {
   local cache=$1 digest base work
   digest=$(image_recipe | sha256sum | cut -c1-16)
-  base=$cache/debian-12-$digest
+  base=$cache/$IMAGE_FILE-$digest
   if [ -s "$base.rootfs.tar" ] && [ -s "$base.meta.tar" ]; then echo "$base"; return; fi
 
   [ -n "$(image_sources)" ] || die "no Debian mirror in this machine's apt sources to make the lab's image from"
   say "making the image $IMAGE_ALIAS (once: it is kept in $cache)"
   mkdir -p "$cache"
-  rm -rf "$cache"/debian-12-* "$cache"/work.*
+  rm -rf "$cache/$IMAGE_FILE"-* "$cache"/work.*
   work=$(mktemp -d "$cache/work.XXXXXX")
   image_make_overlay "$work/overlay"
   image_sources >"$work/sources.list"

@@ -29,7 +29,8 @@ lab_main() {
     up) lab_up ;;
     down) lab_down "${2:-}" ;;
     status) lab_status ;;
-    *) die "lab up, lab down [--purge] or lab status, not: lab $1" ;;
+    image) lab_image "${2:?a release: 12 or 13}" ;;
+    *) die "lab up, lab image 13, lab down [--purge] or lab status, not: lab $1" ;;
   esac
 }
 
@@ -190,6 +191,13 @@ lab_import_image() {
   [ -z "$have" ] || lab_incus image delete "$IMAGE_ALIAS"
   say "importing the image $IMAGE_ALIAS"
   lab_incus image import "$base.meta.tar" "$base.rootfs.tar" --alias "$IMAGE_ALIAS" "pgafrun.recipe=${base##*-}" >/dev/null
+}
+
+# lab_image RELEASE: another image than the lab has from the beginning.
+lab_image() {
+  image_choose "$1"
+  lab_answers || die "the lab is not running: ./bootstrap lab"
+  lab_import_image
 }
 
 lab_usage() {
