@@ -1,6 +1,7 @@
 -- What is so on a node, read in one round trip. Resources say beforehand which facts they look at; the first question
 -- brings the answers to all of them, and a change makes them forgotten.
 
+local throw = error
 local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
 local json = require "pgafrun.json"
@@ -17,7 +18,6 @@ local facts = {}
 ---@alias pgaf.facts.Request
 ---| { [1]: "file", [2]: string } path -> { type, mode, user, group, sha256? } or false
 ---| { [1]: "content", [2]: string } path -> text or false
----| { [1]: "package", [2]: string } name -> version or false
 ---| { [1]: "sql", [2]: string, database: string, query: string, socket?: string, port?: integer } name -> decoded JSON
 ---  value; false without an answer. Of the node's own server, unless a socket's folder or a port are given
 ---| { [1]: "sh", [2]: string, script: string } name -> output of a command, or false when it failed
@@ -25,9 +25,11 @@ local facts = {}
 ---| { [1]: "link", [2]: string } path -> what the link points to, or false
 ---| { [1]: "user", [2]: string } name -> { uid, gid, comment, home, shell, groups } or false
 ---| { [1]: "group", [2]: string } name -> { gid } or false
----| { [1]: "unit", [2]: string } systemd's name -> { load, active, sub, enabled, needs_reload } or false
----| { [1]: "sysctl", [2]: string } key -> value or false
----| { [1]: "hold", [2]: string } package -> true when it is held back
+---| { [1]: "unit", [2]: string } systemd's name -> { load, active, sub, enabled, needs_reload } or false; enabled is
+---  "dangling" where the unit's file is gone and the link that starts it at a boot is not
+---| { [1]: "sysctl", [2]: string } key -> { value, writable } or false; the value is "" where it cannot be read
+---| { [1]: "dpkg", [2]: string } package -> { version?, held, some, residue } or false; version: of an installed one;
+---  some: it is there, if only half installed; residue: only its configuration is
 ---| { [1]: "apt", [2]: "age" } -> seconds since apt's lists were fetched, or false
 
 ---Answers by kind and key: snapshot.file["/etc/hosts"].
@@ -70,7 +72,7 @@ end
 -- -------------------------------------------------------------------------------------------------- the questions
 
 local KINDS = {
-  "file", "content", "package", "sql", "sh", "service", "link", "user", "group", "unit", "sysctl", "hold", "apt",
+  "file", "content", "sql", "sh", "service", "link", "user", "group", "unit", "sysctl", "dpkg", "apt",
 }
 
 -- A table for each kind.
@@ -92,7 +94,8 @@ end
 local keys = system.keys
 
 -- Written for few processes: this script is what a second run consists of. Answers are lines "KIND ..."; files'
--- contents are read by the shell itself; psql runs as the cluster's owner, whoever the session is.
+-- contents are read by the shell itself; psql runs as the cluster's owner, whoever the session is. A command of a
+-- resource has a subshell of its own: whatever is wrong with it, and whatever it does (exec, exit), is its own answer.
 local HEAD = [[
 export LC_ALL=C
 contents() {
@@ -103,6 +106,7 @@ contents() {
     [ -z "$line" ] || printf '~ %s\n' "$line"
   done
 }
+answer() { (eval "$1") 2>/dev/null; echo " $?"; }
 ]]
 
 -- The server a question is for: the node's own, unless it names another.
@@ -170,14 +174,9 @@ local function script_for(kinds, become, question, bindir)
     add("echo sums; sha256sum -- %s 2>/dev/null || :; echo 'sums end'", keys(kinds.file))
   end
   if #kinds.content > 0 then add("contents %s", keys(kinds.content)) end
-  if #kinds.package > 0 then
-    add("dpkg-query -W -f 'package ${db:Status-Status} ${Package} ${Version}\\n' %s 2>/dev/null || :",
-      keys(kinds.package))
-  end
   for i, request in ipairs(kinds.sh) do
     -- its status is the last word of what it wrote: that of the pipe would be base64's
-    add("out=$( { trap 'echo \" $?\"' EXIT; %s\n} 2>/dev/null | base64 -w0 ); printf 'sh %d %%s\\n' \"$out\"",
-      request.script, i)
+    add("out=$(answer %s | base64 -w0); printf 'sh %d %%s\\n' \"$out\"", quote.sh(request.script), i)
   end
   for _, kind in ipairs(KINDS) do
     if system.ASK[kind] and #kinds[kind] > 0 then lines[#lines + 1] = system.ASK[kind](kinds[kind]) end
@@ -209,11 +208,6 @@ end
 -- A line of the file; "~" is the last one, without a line break.
 READ["="] = function(answers, line) table.insert(answers.content[answers.reading], line .. "\n") end
 READ["~"] = function(answers, line) table.insert(answers.content[answers.reading], line) end
-
-function READ.package(answers, rest)
-  local status, name, version = rest:match("^(%S+) (%S+) (%S*)$")
-  if status == "installed" then answers.package[name] = version end
-end
 
 function READ.sh(answers, rest, kinds)
   local index, encoded = rest:match("^(%d+) ?(.*)$")
@@ -313,7 +307,7 @@ function Facts:fetch(requests)
   local ok, answers = pcall(ask, self, missing)
   self.asking = false
   self.turn:notify()
-  if not ok then error.raise(answers) end
+  if not ok then throw(answers, 0) end
   -- a change in the meantime: these answers are for whoever asked, and no longer for others
   local known = self.generation == generation and self.known or {}
   for kind, values in pairs(answers) do

@@ -53,12 +53,24 @@ function T.test_commands_and_packages()
   local snapshot = facts.new(node(), 5432):fetch {
     { "sh", "two lines", script = "echo a; echo b" }, { "sh", "fails", script = "echo x; exit 3" },
     { "sh", "says no", script = "test -e /none" }, { "sh", "says yes", script = "test -e /" },
-    { "package", "no-such-package-there" }, { "sql", "x", database = "postgres", query = "select 1" },
+    { "dpkg", "no-such-package-there" }, { "sql", "x", database = "postgres", query = "select 1" },
   }
   lu.assertEquals(snapshot.sh["two lines"], "a\nb\n")
   lu.assertEquals({ snapshot.sh.fails, snapshot.sh["says no"], snapshot.sh["says yes"] }, { false, false, "" })
-  lu.assertEquals(snapshot.package["no-such-package-there"], false)
+  lu.assertEquals(snapshot.dpkg["no-such-package-there"], false)
   lu.assertEquals(snapshot.sql.x, false)
+end
+
+function T.test_what_is_wrong_with_a_command_is_its_own_answer()
+  local snapshot = facts.new(node(), 5432):fetch {
+    { "sh", "1 syntax", script = "if [" }, { "sh", "2 quote", script = "echo 'x" },
+    { "sh", "3 replaced", script = "exec test -e /" }, { "sh", "4 left", script = "exit 0" },
+    { "sh", "5 ends in a remark", script = "echo 'it is'; : # remark" }, { "sh", "6", script = "echo x" },
+  }
+  lu.assertEquals(snapshot.sh, {
+    ["1 syntax"] = false, ["2 quote"] = false, ["3 replaced"] = "", ["4 left"] = "",
+    ["5 ends in a remark"] = "it is\n", ["6"] = "x\n",
+  })
 end
 
 function T.test_the_first_question_brings_all_that_was_announced()
@@ -130,7 +142,7 @@ function T.test_a_failed_question_is_raised_and_can_be_asked_again()
     end,
   }, 5432)
   local question = { "sh", "x", script = "printf x" }
-  lu.assertFalse((pcall(known.fetch, known, { question })))
+  lu.assertErrorMsgEquals("no connection", known.fetch, known, { question })
   fails = false
   lu.assertEquals(known:fetch({ question }).sh.x, "x")
 end

@@ -32,7 +32,22 @@ local DEFAULT_SECONDS = 300
 ---@field name? string what lists and errors call it; default: its first words
 ---@field done? string what the report says afterwards, default "ran NAME"
 
+local script_type = schema.text()
+
+-- A list of words; a secret is not among them.
+local function words(value, path, report)
+  for i, word in ipairs(type(value) == "table" and value or {}) do
+    if secret.is(word) then
+      report(("%s[%d]"):format(path, i), "is a secret, and every user can read argument lists: use env or stdin")
+      return value
+    end
+  end
+  return schema.list(parameter.text, { min = 1 })(value, path, report)
+end
+
 local CONDITIONS = { "creates", "removes", "unless", "only_if" }
+
+local QUESTIONS = { unless = "unless", only_if = "only if" }
 
 local function fact_of(kind, script) return ("%s `%s`"):format(kind, script) end
 
@@ -57,12 +72,23 @@ local function needless(options, facts)
   return false
 end
 
-local function script_of(options, target)
+-- What a function of the play came to is looked at as the plan does with what was written down.
+local function checked(made, key, type, value, target)
+  return type(value, key, function(path, message)
+    if secret.is(value) then message = "is a secret, and is shown: use env or stdin" end
+    error.raise {
+      kind = "config", operation = ("command %s on %s"):format(made.name, target.name),
+      message = ("%s of the command for %s %s"):format(path, target.name, message),
+    }
+  end)
+end
+
+local function script_of(made, options, target)
   local text
   if options.script then
-    text = parameter.of(options.script, target)
+    text = checked(made, "script", script_type, parameter.of(options.script, target), target)
   else
-    text = "exec " .. quote.sh_list(parameter.of(options.argv, target))
+    text = "exec " .. quote.sh_list(checked(made, "argv", words, parameter.of(options.argv, target), target))
   end
   if options.cwd then text = ("cd %s || exit\n%s"):format(quote.sh(options.cwd), text) end
   return text
@@ -77,31 +103,48 @@ local function make(options)
   for _, key in ipairs { "creates", "removes" } do
     if options[key] then table.insert(made.reads, { "file", options[key] }) end
   end
-  if options.unless then
-    table.insert(made.reads, { "sh", fact_of("unless", options.unless), script = options.unless })
-  end
-  if options.only_if then
-    table.insert(made.reads, { "sh", fact_of("only if", options.only_if), script = options.only_if })
+  for key, word in pairs(QUESTIONS) do
+    local script = options[key]
+    if script then
+      table.insert(made.reads, { "sh", fact_of(word, script), script = script })
+      table.insert(made.reads, {
+        "sh", fact_of("syntax of", script), script = ("sh -nc %s 2>&1 || :"):format(quote.sh(script)),
+      })
+    end
   end
 
-  function made:probe(_, facts)
+  -- One that no shell can read never says yes: without this it would be taken for a no.
+  local function check_syntax(target, facts)
+    for key in pairs(QUESTIONS) do
+      local said = options[key] and facts.sh[fact_of("syntax of", options[key])]
+      if said and said ~= "" then
+        error.raise {
+          kind = "config", operation = ("command %s on %s"):format(name, target.name),
+          message = ("%s is no script that the shell of %s can read%s"):format(
+            key, target.name, commands.last_lines(said)),
+        }
+      end
+    end
+  end
+
+  function made:probe(target, facts)
+    check_syntax(target, facts)
     if needless(options, facts) then return nil end
     if options.creates then return options.creates .. " is not there" end
     if options.removes then return options.removes .. " is there" end
     return always and "runs every time" or "is to be run"
   end
 
-  function made:changes(target) return { { what = name, after = "run: " .. script_of(options, target) } } end
+  function made:changes(target) return { { what = name, after = "run: " .. script_of(self, options, target) } } end
 
   function made:apply(target)
     local env = {}
     for key, value in pairs(options.env or {}) do env[key] = (parameter.reveal(value, target)) end
     local stdin = parameter.reveal(options.stdin, target)
-    local ok, result = pcall(target.node.run, target.node, script_of(options, target), {
+    local result = target.node:run(script_of(self, options, target), {
       user = options.user or target.node.user or "root", env = env, stdin = stdin, timeout = options.timeout,
       check = false,
     })
-    if not ok then error.raise(result) end
     if result.code ~= 0 then commands.fail(self, target, name, result) end
     return options.done or "ran " .. name
   end
@@ -109,21 +152,10 @@ local function make(options)
   return made
 end
 
--- A list of words; a secret is not among them.
-local function words(value, path, report)
-  for i, word in ipairs(type(value) == "table" and value or {}) do
-    if secret.is(word) then
-      report(("%s[%d]"):format(path, i), "is a secret, and every user can read argument lists: use env or stdin")
-      return value
-    end
-  end
-  return schema.list(parameter.text, { min = 1 })(value, path, report)
-end
-
 return resource.define {
   kind = "command",
   parameters = {
-    script = { parameter.computed(schema.text()) },
+    script = { parameter.computed(script_type) },
     argv = { parameter.computed(words) },
     creates = { parameter.path },
     removes = { parameter.path },

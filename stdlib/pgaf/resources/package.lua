@@ -4,6 +4,11 @@
 --     resource.package { names = { "postgresql-16" }, versions = { ["postgresql-16"] = "16.4-*" }, hold = true }
 --     resource.package { names = { "exim4" }, state = "absent", purge = true }
 --
+-- Names are those of real packages: of a virtual one ("mail-transport-agent") say which of its providers. A package
+-- that goes takes along those that need it, and --check tells which. What is held back stays so, also when it is given
+-- another version. With --check, a name that no source knows is not noticed: apt's lists may be old, and are not
+-- fetched then.
+--
 -- A step has 300 seconds unless it says otherwise: one that installs much should (`timeout = 1800`).
 
 local commands = require "pgaf.resource.commands"
@@ -83,13 +88,30 @@ local APT = [[
 lists='apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0'
 apt="$lists -o APT::Status-Fd=3"
 exec 3>"$status"
-update() { $lists update >/dev/null && touch /var/lib/apt/lists; }
+update() { $lists -o APT::Update::Error-Mode=any update >/dev/null && touch /var/lib/apt/lists; }
 ]]
 
 -- An image's own lists are as old as the image. An installation that was killed half-way is finished before it is tried
--- again; lists that are young enough, and yet do not know what is wanted, are fetched all the same.
+-- again; lists that are young enough, and yet do not know what is wanted, are fetched all the same. A package that apt
+-- changes is held back no more, so that is put back. A virtual package would bring another one, and never be there.
 local INSTALL = APT .. [[
-install() { $apt %s --allow-downgrades --allow-change-held-packages install %s >/dev/null; }
+is_virtual() {
+  virtual=$(apt-cache -q=0 show --no-all-versions %s 2>&1 >/dev/null |
+    sed -n "s/.*'\(.*\)' as it is purely virtual/\1/p")
+  for name in $virtual; do
+    echo "$name is a virtual package; name one that provides it:" \
+      $(apt-cache showpkg "$name" | sed -e '1,/^Reverse Provides/d' -e 's/ .*//' | sort -u) >&2
+  done
+  [ -n "$virtual" ]
+}
+install() {
+  ! is_virtual || exit
+  held=$(apt-mark showhold)
+  $apt %s --allow-downgrades --allow-change-held-packages install %s >/dev/null
+  code=$?
+  [ -z "$held" ] || apt-mark hold $held >/dev/null
+  return "$code"
+}
 fresh=%s
 [ "$fresh" = yes ] || update || exit
 install && exit
@@ -98,7 +120,9 @@ if [ -n "$(dpkg --audit)" ]; then dpkg --configure -a >/dev/null && install && e
 [ "$fresh" = yes ] || exit "$code"
 update && install]]
 
-local REMOVE = APT .. [[$apt %s %s >/dev/null]]
+local REMOVE = APT .. [[$apt --allow-change-held-packages %s %s >/dev/null]]
+
+local LOOK_AT_REMOVAL = "LC_ALL=C apt-get -q -s --allow-change-held-packages remove %s"
 
 -- ------------------------------------------------------------------------------------------------------- the resource
 
@@ -120,27 +144,41 @@ local function work_of(options, names, facts)
   local versions = options.versions or {}
   local install, remove, mark = {}, {}, {}
   for _, name in ipairs(names) do
-    local now = facts.package[name]
+    local now = facts.dpkg[name] or { held = false }
     if options.state == "absent" then
-      if now then remove[#remove + 1] = name end
+      if now.some or options.purge and now.residue then remove[#remove + 1] = name end
     else
       local version = versions[name]
-      if not now or version and not matches(now, version) then
+      if not now.version or version and not matches(now.version, version) then
         install[#install + 1] = version and name .. "=" .. version or name
       end
-      if options.hold ~= nil and (facts.hold[name] or false) ~= options.hold then mark[#mark + 1] = name end
+      if options.hold ~= nil and now.held ~= options.hold then mark[#mark + 1] = name end
     end
   end
   return install, remove, mark
 end
 
-local function told(options, install, remove, mark, words)
+-- The packages that go with those that are removed, because they need them, as apt works it out.
+local function removed_too(made, target, remove)
+  if #remove == 0 then return {} end
+  local named, list = {}, {}
+  for _, name in ipairs(remove) do named[name] = true end
+  for line in commands.run(made, target, LOOK_AT_REMOVAL:format(quote.sh_list(remove))).stdout:gmatch "[^\n]+" do
+    local name = line:match "^Remv (%S+)"
+    if name and not named[name] then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return list
+end
+
+local function told(options, install, remove, too, mark, words)
   local parts = {}
   local function add(word, list)
     if #list > 0 then parts[#parts + 1] = word .. table.concat(list, " ") end
   end
   add(words[1], install)
   add(words[2], remove)
+  add("also removes ", too)
   add(options.hold and words[3] or words[4], mark)
   return #parts > 0 and table.concat(parts, "; ") or nil
 end
@@ -149,28 +187,35 @@ local function make(options)
   local names = all_names(options)
   local made = { reads = {} }
   for _, name in ipairs(names) do
-    made.reads[#made.reads + 1] = { "package", name }
-    if options.hold ~= nil then made.reads[#made.reads + 1] = { "hold", name } end
+    made.reads[#made.reads + 1] = { "dpkg", name }
   end
   local valid = options.cache_valid_time
   if valid > 0 then made.reads[#made.reads + 1] = { "apt", "age" } end
 
-  function made:probe(_, facts)
+  function made:probe(target, facts)
     local install, remove, mark = work_of(options, names, facts)
-    return told(options, install, remove, mark, { "to install: ", "to remove: ", "to hold: ", "to release: " })
+    return told(options, install, remove, removed_too(self, target, remove), mark,
+      { "to install: ", "to remove: ", "to hold: ", "to release: " })
   end
 
-  function made:changes(_, facts)
+  function made:changes(target, facts)
     local install, remove, mark = work_of(options, names, facts)
     local list = {}
     local function add(name, after)
-      list[#list + 1] = { what = "package " .. name, before = facts.package[name] or nil, after = after }
+      local now = facts.dpkg[name] or {}
+      list[#list + 1] = {
+        what = "package " .. name, after = after,
+        before = now.version or now.residue and "its configuration" or now.some and "a part" or nil,
+      }
     end
     for _, one in ipairs(install) do
       local name, version = one:match "^([^=]*)=?(.*)$"
       add(name, version ~= "" and version or "installed")
     end
     for _, name in ipairs(remove) do add(name, nil) end
+    for _, name in ipairs(removed_too(self, target, remove)) do
+      list[#list + 1] = { what = "package " .. name, before = "installed, and needs what goes" }
+    end
     for _, name in ipairs(mark) do
       list[#list + 1] = {
         what = name .. ": held back", before = tostring(not options.hold), after = tostring(options.hold),
@@ -181,12 +226,14 @@ local function make(options)
 
   function made:apply(target, _, facts, tell)
     local install, remove, mark = work_of(options, names, facts)
+    local too = removed_too(self, target, remove)
     if #install > 0 then
+      local plain, recommends = {}, options.recommends and "--install-recommends" or "--no-install-recommends"
+      for i, one in ipairs(install) do plain[i] = one:match "^[^=]*" end
       local fresh = valid > 0 and facts.apt.age and facts.apt.age <= valid
       if tell and not fresh then tell("fetching apt's lists") end
       run_apt(self, target, "apt-get install " .. table.concat(install, " "), INSTALL:format(
-        options.recommends and "--install-recommends" or "--no-install-recommends", quote.sh_list(install),
-        fresh and "yes" or "no"), tell)
+        quote.sh_list(plain), recommends, quote.sh_list(install), fresh and "yes" or "no"), tell)
     end
     if #remove > 0 then
       local verb = options.purge and "purge" or "remove"
@@ -196,7 +243,7 @@ local function make(options)
     if #mark > 0 then
       commands.run(self, target, ("apt-mark %s %s"):format(options.hold and "hold" or "unhold", quote.sh_list(mark)))
     end
-    return told(options, install, remove, mark, { "installed ", "removed ", "held ", "released " })
+    return told(options, install, remove, too, mark, { "installed ", "removed ", "held ", "released " })
   end
 
   return made

@@ -20,24 +20,19 @@ local system = require "pgaf.facts.system"
 ---@field runtime? boolean also in the running kernel, default true
 ---@field state? "present"|"absent" default "present"; "absent" removes the file, and leaves the running kernel alone
 
-local WRITE = [[
-if [ ! -e %s ]; then exit 3; fi
-if [ ! -w %s ]; then exit 4; fi
-printf '%%s\n' %s >%s]]
+local function refuse(made, target, assignment, code, why, hint)
+  error.raise {
+    kind = "system", operation = ("sysctl %s on %s"):format(made.name, target.name), code = code,
+    message = ("%s: %s"):format(assignment, why), hint = hint,
+  }
+end
 
 local function write(made, target, key, value)
-  local path = quote.sh(system.sysctl_path(key))
-  local result = target.node:run(WRITE:format(path, path, quote.sh(value), path), { check = false })
+  local result = target.node:run(("printf '%%s\\n' %s >%s"):format(quote.sh(value), quote.sh(system.sysctl_path(key))),
+    { check = false })
   if result.code == 0 then return end
-  local why = result.code == 3 and "there is no such setting here" or
-    result.code == 4 and "it cannot be written here: it belongs to the kernel of the host" or
-    "the kernel refuses it: " .. (result.stderr:match "[^\n]+" or "status " .. result.code)
-  error.raise {
-    kind = "system", operation = ("sysctl %s on %s"):format(made.name, target.name),
-    code = result.code == 3 and "ENOENT" or result.code == 4 and "EROFS" or tostring(result.code),
-    message = ("%s = %s: %s"):format(key, value, why),
-    hint = result.code == 4 and "set it on the host; `runtime = false` writes only the file" or nil,
-  }
+  refuse(made, target, ("%s = %s"):format(key, value), tostring(result.code),
+    "the kernel refuses it: " .. (result.stderr:match "[^\n]+" or "status " .. result.code))
 end
 
 local function make(options)
@@ -45,7 +40,7 @@ local function make(options)
   local keys, values, lines = {}, {}, { "# Written by pgafrun: changes by hand are lost." }
   for key, value in pairs(options.values or {}) do
     keys[#keys + 1] = key
-    values[key] = tostring(value):gsub("%s+", " ")
+    values[key] = tostring(value):gsub("%s+", " "):match "^ ?(.-) ?$"
   end
   table.sort(keys)
   for _, key in ipairs(keys) do lines[#lines + 1] = ("%s = %s"):format(key, values[key]) end
@@ -60,9 +55,19 @@ local function make(options)
     local list = {}
     if absent or not options.runtime then return list end
     for _, key in ipairs(keys) do
-      if facts.sysctl[key] ~= values[key] then list[#list + 1] = key end
+      if not facts.sysctl[key] or facts.sysctl[key].value ~= values[key] then list[#list + 1] = key end
     end
     return list
+  end
+
+  -- What cannot be made so is told before anything is.
+  local function check_writable(target, key, now)
+    local assignment = ("%s = %s"):format(key, values[key])
+    if not now then refuse(made, target, assignment, "ENOENT", "there is no such setting here") end
+    if not now.writable then
+      refuse(made, target, assignment, "EROFS", "it cannot be written here: it belongs to the kernel of the host",
+        "set it on the host; `runtime = false` writes only the file")
+    end
   end
 
   local function file_difference(target, facts)
@@ -74,7 +79,9 @@ local function make(options)
     local parts = { file_difference(target, facts) }
     for _, key in ipairs(differing(facts)) do
       local now = facts.sysctl[key]
-      parts[#parts + 1] = now and ("%s is %s, not %s"):format(key, now, values[key]) or key .. " cannot be read"
+      check_writable(target, key, now)
+      parts[#parts + 1] = now.value ~= "" and ("%s is %s, not %s"):format(key, now.value, values[key])
+        or key .. " cannot be read"
     end
     return #parts > 0 and table.concat(parts, ", ") or nil
   end
@@ -83,7 +90,7 @@ local function make(options)
     if absent then return { files.change(target, facts, path, nil) } end
     local list = file_difference(target, facts) and files.changes(target, facts, file, text) or {}
     for _, key in ipairs(differing(facts)) do
-      list[#list + 1] = { what = key, before = facts.sysctl[key] or nil, after = values[key] }
+      list[#list + 1] = { what = key, before = facts.sysctl[key].value, after = values[key] }
     end
     return list
   end
