@@ -12,6 +12,7 @@ local quote = require "pgaf.quote"
 local resource = require "pgaf.resource"
 local schema = require "pgaf.schema"
 local unit = require "pgaf.resources.unit"
+local units = require "pgaf.resource.units"
 
 ---@alias pgaf.Limit integer|"unlimited"|{ soft: integer|"unlimited", hard: integer|"unlimited" }
 
@@ -57,7 +58,9 @@ local function for_unit(options)
   local lines = { "[Service]" }
   for _, name in ipairs(sorted(options.limits)) do
     local function shown(value)
-      return value == "unlimited" and "infinity" or tostring(value * ITEMS[name])
+      if value == "unlimited" then return "infinity" end
+      -- without a sign, systemd takes it for the kernel's own 20 - nice
+      return (name == "nice" and "%+d" or "%d"):format(value * ITEMS[name])
     end
     local soft, hard = both(options.limits[name])
     lines[#lines + 1] = ("Limit%s=%s:%s"):format(name:upper(), shown(soft), shown(hard))
@@ -102,6 +105,19 @@ local function make(options)
   return made
 end
 
+-- What is wrong with a limit; nil when nothing is.
+local function problem_with(name, limit)
+  local soft, hard = both(limit)
+  if soft == nil then return "wants soft, or hard, or both" end
+  local least = name == "nice" and -20 or 0
+  local function number(value) return value == "unlimited" and math.huge or value end
+  if number(soft) < least or number(hard) < least then return ('wants at least %d, or "unlimited"'):format(least) end
+  -- the less nice, the more is permitted
+  local over = number(soft) > number(hard)
+  if name == "nice" then over = number(soft) < number(hard) end
+  return over and ("soft (%s) is beyond hard (%s)"):format(tostring(soft), tostring(hard)) or nil
+end
+
 local amount = schema.either('a whole number or "unlimited"',
   schema.integer(-20, math.maxinteger), schema.one_of "unlimited")
 local item_names = sorted(ITEMS)
@@ -115,7 +131,7 @@ return resource.define {
         amount, schema.record { soft = { amount }, hard = { amount } })),
     },
     domain = { schema.text { pattern = "[@%%]?[%w_.*-]+", what = 'a user, "@group" or "*"' } },
-    unit = { schema.text { pattern = "[%w:_.\\@-]+%.%l+", what = 'a unit with its kind: "app.service"' } },
+    unit = { units.name },
     name = { schema.text { pattern = "[%w_.-]+", what = "a name of letters, digits, . _ -" } },
     state = { parameter.state(), default = "present" },
   },
@@ -124,6 +140,10 @@ return resource.define {
   check = function(options, report)
     if (options.domain == nil) == (options.unit == nil) then report "wants either domain or unit" end
     if options.state == "present" and not (options.limits and next(options.limits)) then report "limits is missing" end
+    for _, name in ipairs(sorted(options.limits or {})) do
+      local problem = problem_with(name, options.limits[name])
+      if problem then report(("limits.%s: %s"):format(name, problem)) end
+    end
   end,
   make = make,
   also = { for_sessions = for_sessions, for_unit = for_unit },

@@ -11,6 +11,7 @@ local error = require "pgafrun.error"
 local quote = require "pgaf.quote"
 local resource = require "pgaf.resource"
 local schema = require "pgaf.schema"
+local units = require "pgaf.resource.units"
 
 local SECONDS = 180
 local LOG_LINES = 10
@@ -26,7 +27,10 @@ local function is_running(unit) return unit.active == "active" or unit.active ==
 local AS_ENABLED = {
   enabled = true, alias = true, static = true, indirect = true, generated = true, transient = true,
 }
-local NOT_ENABLED = { disabled = true, masked = true, static = true, indirect = true, [""] = true }
+local NOT_ENABLED = {
+  disabled = true, masked = true, ["masked-runtime"] = true, static = true, indirect = true, linked = true,
+  generated = true, transient = true, [""] = true,
+}
 
 -- What shall be and is not: verbs of systemctl, and the difference in words.
 local function work_of(options, name, unit)
@@ -50,16 +54,43 @@ local DONE = {
   reload = "reloaded",
 }
 
+-- Of most services systemd knows when they are ready; of one of type simple only that there is a process. One that ends
+-- at once is given the time to do so.
+local RUNS = [[
+unit=%s
+case $(systemctl show -p Type --value -- "$unit") in simple|exec|idle)
+  for _ in 1 2 3; do ! systemctl is-active -q -- "$unit" || sleep 0.1; done
+esac
+systemctl show -p Type,ActiveState,SubState,Result,ExecMainStatus,ConditionResult -- "$unit"]]
+
+-- One that does its work and ends is not running afterwards; started again by a handler, it has done what it is for.
+local function ends_well(options, state)
+  return options.state == "restarted" and state:find "Type=oneshot\n" and state:find "Result=success\n"
+end
+
+-- What systemd knows of one that does not run.
+local function in_words(state)
+  local function value(key) return ("\n" .. state):match("\n" .. key .. "=([^\n]*)") or "?" end
+  local told = (": %s (%s), result %s, exit status %s"):format(
+    value "ActiveState", value "SubState", value "Result", value "ExecMainStatus")
+  if value "ConditionResult" == "no" then told = told .. "; a condition in its unit does not hold" end
+  if value "Type" == "oneshot" then
+    told = told .. '; it is of type oneshot: without RemainAfterExit=yes it is never "started" for longer than its work'
+  end
+  return told
+end
+
 local function make(options)
-  local name = options.name:find "%.%l+$" and options.name or options.name .. ".service"
+  local name = units.has_kind(options.name) and options.name or options.name .. ".service"
   local by_handler = options.state == "restarted" or options.state == "reloaded"
   local made = { reads = { { "unit", name } }, settles = by_handler or nil }
 
   local function unit_of(target, facts)
     local unit = facts.unit[name]
-    if unit then return unit end
+    if unit and unit.load ~= "not-found" then return unit end
+    -- one that is not there can still run, and a link to it be left
     if (options.state or "stopped") == "stopped" and not options.enabled then
-      return { active = "inactive", enabled = "" }
+      return unit or { active = "inactive", enabled = "" }
     end
     return error.raise {
       kind = "missing", operation = ("service %s on %s"):format(options.name, target.name),
@@ -85,16 +116,17 @@ local function make(options)
   local function systemctl(self, target, verb)
     local result = target.node:run(("systemctl %s %s"):format(verb, quote.sh(name)),
       { check = false, timeout = SECONDS })
-    local running = verb == "enable" or verb == "disable" or verb == "stop" or
-      target.node:run("systemctl is-active --quiet " .. quote.sh(name), { check = false }).code == 0
-    if result.code == 0 and (running or not by_handler) then return end
+    local starts = verb == "start" or verb == "restart" or verb == "reload"
+    local state = starts and target.node:run(RUNS:format(quote.sh(name))).stdout or ""
+    local runs = state:find "ActiveState=active\n" or ends_well(options, state)
+    if result.code == 0 and (runs or not starts) then return end
     local log = target.node:run(("journalctl -q --no-pager -o cat -n %d -u %s"):format(LOG_LINES, quote.sh(name)),
       { check = false }).stdout
     error.raise {
       kind = "command", operation = ("service %s on %s"):format(options.name, target.name),
       code = tostring(result.code),
       message = ("`systemctl %s %s` ended with status %d%s\n  its log ends with%s"):format(verb, name, result.code,
-        result.code == 0 and ", and it does not run" or commands.last_lines(result.stderr),
+        result.code == 0 and ", and it does not run" .. in_words(state) or commands.last_lines(result.stderr),
         commands.last_lines(log, LOG_LINES)),
       hint = ("on %s: systemctl status %s; journalctl -u %s"):format(target.name, name, name),
     }
