@@ -5,12 +5,13 @@
 --       key = "keys/example.asc", fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567",
 --     }
 --
--- The key may be an address: then the node fetches it, and it is used only if it has that fingerprint.
+-- The key may be an address: then the node fetches it, and it is used only if it has that fingerprint. A node that has
+-- another key, or a broken one, is given this one. A suite that ends in "/" is the path of a flat repository.
 
+local throw = error
 local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
 local files = require "pgaf.resource.files"
-local fs = require "pgafrun.fs"
 local openpgp = require "pgaf.openpgp"
 local parameter = require "pgaf.resource.parameter"
 local quote = require "pgaf.quote"
@@ -22,9 +23,9 @@ local FETCH_SECONDS = 60
 ---@class pgaf.AptSourceOptions
 ---@field name string of its files
 ---@field url? string
----@field suite? string default: the release's codename, and `suffix` after it
+---@field suite? string default: the release's codename, and `suffix` after it; "./": a flat repository
 ---@field suffix? string "-pgdg", default ""
----@field components? string[] default { "main" }
+---@field components? string[] default { "main" }; a flat repository has none
 ---@field architectures? string[] default: all that the node has
 ---@field key? string the signing key, armoured: a file on this machine (a relative name is looked up beside the
 ---script), or an address that the node fetches it from
@@ -38,6 +39,9 @@ local CODENAME = { "sh", "codename", script = '. /etc/os-release && printf %s "$
 local function list_path(source) return ("/etc/apt/sources.list.d/%s.sources"):format(source.name) end
 local function key_path(source) return ("/etc/apt/keyrings/%s.asc"):format(source.name) end
 
+-- A suite that is a path has no components: apt refuses all sources over one that has both.
+local function is_flat(source) return source.suite ~= nil and source.suite:find "/$" ~= nil end
+
 ---The text of the .sources file.
 ---@param source pgaf.AptSource
 ---@param codename string
@@ -45,9 +49,11 @@ local function key_path(source) return ("/etc/apt/keyrings/%s.asc"):format(sourc
 local function render(source, codename)
   local architectures = source.architectures and
     ("Architectures: %s\n"):format(table.concat(source.architectures, " ")) or ""
-  return ("Types: deb\nURIs: %s\nSuites: %s\nComponents: %s\n%sSigned-By: %s\n"):format(
-    source.url, source.suite or codename .. (source.suffix or ""), table.concat(source.components or { "main" }, " "),
-    architectures, key_path(source))
+  local suite = source.suite or codename .. (source.suffix or "")
+  local components = not is_flat(source) and
+    ("Components: %s\n"):format(table.concat(source.components or { "main" }, " ")) or ""
+  return ("Types: deb\nURIs: %s\nSuites: %s\n%s%sSigned-By: %s\n"):format(
+    source.url, suite, components, architectures, key_path(source))
 end
 
 -- The node has sha1sum; OpenSSL's SHA-1 is on its way out, and a fingerprint is made of it all the same.
@@ -60,10 +66,27 @@ local function fingerprints(target, key)
   return found
 end
 
+local function is_the_key(source, found) return #found == 1 and found[1] == source.fingerprint:upper() end
+
+-- What is wrong with the key that the node has; nil when nothing is.
+local function key_difference(target, source, key)
+  if not key then return "no key " .. key_path(source) end
+  local ok, found = pcall(fingerprints, target, key)
+  if ok and is_the_key(source, found) then return nil end
+  if not ok and not error.is(found, "data") then throw(found, 0) end
+  return ("%s is not the key with fingerprint %s"):format(key_path(source), source.fingerprint:upper())
+end
+
 local function check_key(target, source, key)
+  if not key:find("-----BEGIN PGP PUBLIC KEY BLOCK-----", 1, true) then
+    error.raise {
+      kind = "data", operation = ("apt source %s on %s"):format(source.name, target.name),
+      message = ("%s is no armoured OpenPGP key"):format(source.key), hint = "gpg --armor --export KEY makes one",
+    }
+  end
   local found = fingerprints(target, key)
+  if is_the_key(source, found) then return end
   local wanted = source.fingerprint:upper()
-  if #found == 1 and found[1] == wanted then return end
   error.raise {
     kind = "untrusted", operation = ("apt source %s on %s"):format(source.name, target.name),
     message = ("the key from %s has fingerprint %s, not %s: not used"):format(
@@ -72,8 +95,10 @@ local function check_key(target, source, key)
   }
 end
 
-local function fetch_key(target, source)
-  if not source.key:find "^%w+://" then return fs.read(files.local_path(source.key)) end
+local function is_remote(source) return source.key:find "^%w+://" ~= nil end
+
+local function fetch_key(made, target, source)
+  if not is_remote(source) then return files.read_source(source.key, made) end
   -- apt's own downloader: a minimal image has neither curl nor wget
   local ok, result = pcall(target.node.run, target.node, ([[
 file=$(mktemp) && rm -f "$file" && /usr/lib/apt/apt-helper download-file %s "$file" >&2 && cat "$file"
@@ -117,6 +142,8 @@ end
 local function make(source)
   if source.state == "absent" then return absent(source) end
   local key, list = key_path(source), list_path(source)
+  local key_file = { path = key, mode = "0644", user = "root" }
+  local list_file = { path = list, mode = "0644", user = "root" }
   local made = {
     reads = { { "content", key }, { "file", key }, { "content", list }, { "file", list }, CODENAME },
   }
@@ -132,32 +159,40 @@ local function make(source)
   end
 
   function made:probe(target, facts)
-    if not facts.content[key] then return "no key " .. key end
-    check_key(target, source, facts.content[key])
-    if facts.file[key].mode ~= "0644" then return ("%s has mode %s"):format(key, facts.file[key].mode) end
+    local difference = key_difference(target, source, facts.content[key])
+    if difference then
+      -- one of this machine can be looked at before anything is done
+      if not is_remote(source) then check_key(target, source, fetch_key(self, target, source)) end
+      return difference
+    end
     if facts.content[list] ~= text(facts) then return list .. " differs" end
-    return nil
+    return files.ownership_difference(facts.file[key], key_file, target)
+      or files.ownership_difference(facts.file[list], list_file, target)
   end
 
   function made:changes(target, facts)
-    local changes = {}
-    if not facts.content[key] then
-      changes[1] = { what = key, after = "the key with fingerprint " .. source.fingerprint:upper() }
-    elseif facts.file[key].mode ~= "0644" then
-      changes[1] = { what = key .. ": mode", before = facts.file[key].mode, after = "0644" }
+    local changes
+    if key_difference(target, source, facts.content[key]) then
+      changes = { {
+        what = key, before = facts.content[key] and "another key" or nil,
+        after = "the key with fingerprint " .. source.fingerprint:upper(),
+      } }
+    else
+      changes = files.changes(target, facts, key_file, facts.content[key])
     end
-    if facts.content[list] ~= text(facts) then
-      changes[#changes + 1] = files.change(target, facts, list, text(facts))
-    end
-    return changes
+    local of_list = files.changes(target, facts, list_file, text(facts))
+    return table.move(of_list, 1, #of_list, #changes + 1, changes)
   end
 
   function made:apply(target, _, facts)
-    local content = facts.content[key] or fetch_key(target, source)
-    check_key(target, source, content)
+    local content = facts.content[key]
+    if key_difference(target, source, content) then
+      content = fetch_key(self, target, source)
+      check_key(target, source, content)
+    end
     target.node:run("install -d -m 0755 /etc/apt/keyrings")
-    target.node:push(key, content, { mode = "0644" })
-    target.node:push(list, text(facts), { mode = "0644" })
+    target.node:push(key, content, { mode = "0644", user = "root" })
+    target.node:push(list, text(facts), { mode = "0644", user = "root" })
     return ("trusted %s for %s"):format(source.fingerprint, source.url)
   end
 
@@ -188,6 +223,7 @@ return resource.define {
     for _, name in ipairs { "url", "key", "fingerprint" } do
       if not options[name] then report(name .. " is missing") end
     end
+    if options.components and is_flat(options) then report 'components do not go with a suite that ends in "/"' end
   end,
   make = make,
   also = { render = render },
