@@ -5,11 +5,12 @@
 --     resource.mount { path = "/srv/old", state = "absent" }
 --
 -- The folder is not made: that is resource.directory's. Options are those of fstab's line: when it changes, what is
--- mounted is mounted anew with them. In a container, mounting is the host's to permit.
+-- mounted is mounted anew with them; and when they say "ro" or "rw" and it is not so. In a container, mounting is the
+-- host's to permit.
 
+local throw = error
 local commands = require "pgaf.resource.commands"
 local edit = require "pgaf.resource.edit"
-local error = require "pgafrun.error"
 local parameter = require "pgaf.resource.parameter"
 local quote = require "pgaf.quote"
 local resource = require "pgaf.resource"
@@ -59,35 +60,65 @@ end
 -- What is mounted there now: the last one hides the others.
 local function mounted(text, path)
   local found
-  for device, where, fstype in text:gmatch "(%S+) (%S+) (%S+)[^\n]*\n" do
-    if where == escaped(path) then found = { device = device, fstype = fstype } end
+  for device, where, fstype, options in text:gmatch "(%S+) (%S+) (%S+) (%S+)[^\n]*\n" do
+    if where == escaped(path) then
+      found = { device = device, fstype = fstype, access = options:match "^r[ow]" }
+    end
   end
   return found
 end
 
+-- Whether a word is among the options, which commas part.
+local function says(options, word) return ("," .. options .. ","):find("," .. word .. ",", 1, true) ~= nil end
+
+-- /dev/disk/by-label/x, /dev/vg/lv are links, UUID=... is another word: the kernel has a name of its own for these.
+local function is_alias(device)
+  return device:find "^%u+=" or device:find "^/dev/.*/" and not device:find "^/dev/mapper/"
+end
+
 local function make(options)
-  local path, state = options.path, options.state
+  local path, state = options.path:gsub("//+", "/"):gsub("(.)/$", "%1"), options.state
   local in_fstab = state ~= "absent"
   local line = in_fstab and ("%s\t%s\t%s\t%s\t%d\t%d"):format(escaped(options.device), escaped(path), options.fstype,
     escaped(options.options), options.dump, options.pass) or nil
-  local made = { reads = { { "content", FSTAB }, { "content", MOUNTS }, { "file", FSTAB } } }
+  -- the kernel knows the place by the path that links lead to
+  local made = {
+    reads = {
+      { "content", FSTAB }, { "content", MOUNTS }, { "file", FSTAB },
+      { "sh", "place " .. path, script = "readlink -f -- " .. quote.sh(path) },
+    },
+  }
+  local is_bind = in_fstab and (says(options.options, "bind") or says(options.options, "rbind"))
+  local bound = is_bind and ("%s is %s"):format(path, options.device)
+  if is_bind then
+    table.insert(made.reads, {
+      "sh", bound, script = ("[ %s -ef %s ]"):format(quote.sh(options.device), quote.sh(path)),
+    })
+  end
 
   local function fstab_differs(facts) return find_line(facts.content[FSTAB] or "", path) ~= line end
 
-  -- Names such as UUID=... are another word for what the kernel calls it: only the kind is compared then.
-  local function is_other(now)
-    return now.fstype ~= options.fstype or
-      not options.device:find "^%u+=" and not options.device:find "^/dev/disk/" and now.device ~= options.device
+  -- Of a folder that is bound to another place, the kernel tells the file system that it is in. Where it has another
+  -- name for the device, only the kind is compared.
+  local function is_other(now, facts)
+    if is_bind then return not facts.sh[bound] end
+    return now.fstype ~= options.fstype or not is_alias(options.device) and now.device ~= options.device
+  end
+
+  local function has_other_access(now)
+    local wanted = says(options.options, "ro") and "ro" or says(options.options, "rw") and "rw"
+    return wanted and now.access ~= wanted
   end
 
   -- What is to be done about the mount itself.
   local function mount_work(facts)
-    local now = mounted(facts.content[MOUNTS] or "", path)
+    local real = facts.sh["place " .. path]
+    local now = mounted(facts.content[MOUNTS] or "", real and real:match "^[^\n]+" or path)
     if state == "present" then return nil end
     if state ~= "mounted" then return now and "umount" or nil end
     if not now then return "mount" end
-    if is_other(now) then return "replace", now end
-    return fstab_differs(facts) and "remount" or nil
+    if is_other(now, facts) then return "replace", now end
+    return (fstab_differs(facts) or has_other_access(now)) and "remount" or nil, now
   end
 
   local WORDS = {
@@ -110,7 +141,11 @@ local function make(options)
       list[1] = { what = FSTAB, before = text, after = with_line(text, path, line) }
     end
     local work, now = mount_work(facts)
-    if work then
+    if work == "remount" then
+      list[#list + 1] = {
+        what = path, before = ("mounted %s"):format(now.access), after = "mounted anew: " .. options.options,
+      }
+    elseif work then
       list[#list + 1] = {
         what = path,
         before = work == "umount" and "mounted" or now and ("%s (%s)"):format(now.device, now.fstype) or nil,
@@ -143,7 +178,7 @@ local function make(options)
     if ok then return work == "umount" and "unmounted " .. path or "mounted " .. path end
     -- the next boot is not to fail over what could not be mounted now
     if differs then write_fstab(target, facts, text) end
-    return error.raise(problem)
+    return throw(problem, 0)
   end
 
   return made

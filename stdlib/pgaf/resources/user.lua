@@ -50,9 +50,10 @@ local function differences(options, now, groups)
     if #list > 0 and list[#list].option == "-g" then list[#list].wanted = options.group end
   end
   if options.groups then
-    -- the first that `id` names is the user's own
+    -- the first that `id` names is the user's own, of which it is no member when it gets another
     local others, missing, extra = table.move(now.groups, 2, #now.groups, 1, {}), false, false
-    for _, group in ipairs(options.groups) do missing = missing or not has(now.groups, group) end
+    local own = options.group or now.groups[1]
+    for _, group in ipairs(options.groups) do missing = missing or group ~= own and not has(others, group) end
     for _, group in ipairs(others) do extra = extra or not has(options.groups, group) end
     if missing or extra and options.only_groups then
       list[#list + 1] = {
