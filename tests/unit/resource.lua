@@ -61,6 +61,52 @@ function T.test_what_holds_between_parameters()
   lu.assertStrContains(problems(resource.file "x"), "wants its parameters in a table")
 end
 
+function T.test_units_that_systemd_would_not_take()
+  lu.assertStrContains(problems(resource.unit { name = "x.foo", content = "[Unit]\n" }), "a kind that systemd has")
+  lu.assertStrContains(problems(resource.limits { unit = "x.foo", limits = { nofile = 1 } }), "a kind that systemd has")
+  for content, words in pairs {
+    ["[Service\nExecStart=x\n"] = "content: line 1: this is no [Section]: [Service",
+    ["# x\n\nNice=1\n[Service]\n"] = "content: line 3: a setting before the first [Section]: Nice=1",
+    ["[Service]\nNice 1\n"] = "content: line 2: this is neither a [Section] nor a setting: Name=value: Nice 1",
+  } do lu.assertStrContains(problems(resource.unit { name = "x.service", content = content }), words) end
+  local long = "; remark\n[Service]\nExecStart=x \\\n  [y \\\n# remark\n  z\n\tNice = 1\nEnvironment=\n"
+  lu.assertNil(resource.unit({ name = "x@.service", content = long }).problems)
+  lu.assertEquals(resource.service({ name = "org.example", state = "started" }).reads[1][2], "org.example.service")
+end
+
+function T.test_limits_that_make_no_sense()
+  for _, case in ipairs {
+    { { nofile = {} }, "limits.nofile: wants soft, or hard, or both" },
+    { { nofile = { soft = 20, hard = 10 } }, "limits.nofile: soft (20) is beyond hard (10)" },
+    { { memlock = { soft = "unlimited", hard = 10 } }, "limits.memlock: soft (unlimited) is beyond hard (10)" },
+    { { nofile = -1 }, "limits.nofile: wants at least 0" },
+    { { nice = { soft = -10, hard = -5 } }, "limits.nice: soft (-10) is beyond hard (-5)" },
+  } do lu.assertStrContains(problems(resource.limits { domain = "x", limits = case[1] }), case[2]) end
+  lu.assertNil(resource.limits({ domain = "x", limits = { nice = { soft = 0, hard = -5 } } }).problems)
+end
+
+function T.test_a_flat_apt_source_has_no_components()
+  local options = {
+    name = "x", url = "https://x/y", suite = "./", key = "https://x/key", fingerprint = ("0"):rep(40),
+    components = { "main" },
+  }
+  lu.assertStrContains(problems(resource.apt_source(options)), 'do not go with a suite that ends in "/"')
+  lu.assertEquals(resource.apt_source.render(options, "bookworm"),
+    "Types: deb\nURIs: https://x/y\nSuites: ./\nSigned-By: /etc/apt/keyrings/x.asc\n")
+end
+
+function T.test_what_a_function_makes_of_a_command_is_looked_at_too()
+  local target = { name = "n", node = { name = "n", run = function() lu.fail "it was run" end } }
+  for _, case in ipairs {
+    { { script = function() return secret.env "HOME" end }, "script of the command for n is a secret" },
+    { { script = function() return 3 end }, "script of the command for n wants a text, not 3" },
+    { { argv = function() return { "echo", secret.env "HOME" } end }, "every user can read argument lists" },
+  } do
+    local made = resource.command(case[1])
+    lu.assertErrorMsgContains(case[2], made.apply, made, target)
+  end
+end
+
 function T.test_right_ones_have_no_problem()
   for _, made in ipairs {
     resource.file { path = "/x", content = "" }, resource.file { path = "/x", content = secret.value "abcdefgh" },
@@ -188,6 +234,7 @@ function T.test_limits_in_the_words_of_both()
   lu.assertStrContains(resource.limits.for_sessions { domain = "db", limits = limits }, "db soft memlock 64\n")
   lu.assertEquals(resource.limits.for_unit { limits = limits },
     "[Service]\nLimitCORE=infinity:infinity\nLimitMEMLOCK=65536:65536\nLimitNOFILE=10:20\n")
+  lu.assertStrContains(resource.limits.for_unit { limits = { nice = 5 } }, "LimitNICE=+5:+5\n")
 end
 
 function T.test_lines_of_fstab()
@@ -197,7 +244,7 @@ function T.test_lines_of_fstab()
   lu.assertEquals(with_line(text, "/a b", nil), "# /a is not this\n/dev/x\t/a\text4 defaults 0 0\n")
   lu.assertEquals(with_line(text, "/c", "new"), text .. "new\n")
   lu.assertEquals(mounted("a /x ext4 rw 0 0\nb /x\\040y xfs rw 0 0\nc /x tmpfs rw 0 0\n", "/x"),
-    { device = "c", fstype = "tmpfs" })
+    { device = "c", fstype = "tmpfs", access = "rw" })
 end
 
 function T.test_every_resource_there_is_can_be_loaded()
