@@ -80,7 +80,9 @@ local function run_apt(made, target, what, script, tell)
   }
   if watcher then watcher:cancel() end
   if result.code ~= 0 then
-    commands.fail(made, target, what, result, "is the package's source among the node's? resource.apt_source adds one")
+    local unknown = result.stderr:find "Unable to locate" or result.stderr:find "was not found"
+    commands.fail(made, target, what, result,
+      unknown and "is the package's source among the node's? resource.apt_source adds one" or nil)
   end
 end
 
