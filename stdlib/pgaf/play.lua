@@ -13,14 +13,20 @@ local plan = require "pgaf.play.plan"
 
 local play = {}
 
----The play that was declared last: what --syntax-check looks at when the script does not come to its end.
----@type pgaf.Play?
-play.latest = nil
+---All plays that were declared, in this order. --syntax-check looks at the last one when the script does not come to
+---its end.
+---@type pgaf.Play[]
+play.declared = {}
 
 -- Where a step is declared: "scripts/postgres_ha.lua:17".
 local function place(level)
   local here = debug.getinfo(level + 1, "Sl")
   return ("%s:%d"):format(here.source:gsub("^@", ""), here.currentline)
+end
+
+-- p.step { ... } has the step where the play belongs: nothing could be declared, and so it is raised at once.
+local function wants_colon(is_right, name)
+  if not is_right then error(("a colon is missing: p:%s { ... }, and not p.%s { ... }"):format(name, name), 3) end
 end
 
 ---A script's whole work after declaring its steps: lists, checks, or runs them, and returns the exit code.
@@ -118,37 +124,56 @@ function play.on(name, expression) return { name, on = expression } end
 
 ---@class pgaf.Play
 ---@field is_partial? boolean not all of its steps have been declared: what is missing is no mistake
+---@field given table what play.new was called with
+---@field mistakes string[] in what was declared, each with its place: the plan is refused
 ---@field before? fun(mode: pgaf.play.Mode): any called when the plan is right and before anything is touched: looks
 ---whether all is as it must be, takes the lock; what it returns is closed when the run has ended
 ---@field after? fun(result: pgaf.play.Result, report: pgaf.play.Report) called when the run has ended, to tell more
 local Play = {}
 Play.__index = Play
 
+-- What is no table cannot be kept, and is told with all else that is wrong.
+function Play:is_table(value, what, where)
+  if type(value) == "table" then return true end
+  self.mistakes[#self.mistakes + 1] = ("%s: a %s is declared by a table, not by a %s: p:%s { \"its name\", ... }"):format(
+    where, what, type(value), what)
+  return false
+end
+
 ---@param fields { title: string, targets: pgaf.Target[], groups?: table<string, string[]>, max_fail?: integer }
----max_fail: when more targets than that have failed, nothing new is begun anywhere; default: no limit
+---groups: names of targets, beside the groups that the targets name themselves; max_fail: when more targets than that
+---have failed, nothing new is begun anywhere; default: no limit
 ---@return pgaf.Play
 function play.new(fields)
-  play.latest = setmetatable({
-    title = fields.title, targets = fields.targets, groups = fields.groups, max_fail = fields.max_fail,
-    steps = {}, handlers = {}, sections = {}, where = place(2),
+  if type(fields) ~= "table" then error("play.new wants a table: play.new { title = ..., targets = ... }", 2) end
+  local self = setmetatable({
+    title = fields.title, targets = fields.targets, groups = fields.groups, max_fail = fields.max_fail, given = fields,
+    steps = {}, handlers = {}, sections = {}, mistakes = {}, where = place(2),
   }, Play)
-  return play.latest
+  play.declared[#play.declared + 1] = self
+  return self
 end
 
 ---@param step pgaf.Step
 ---@return pgaf.Play
 function Play:step(step)
-  step.where = place(2)
+  wants_colon(getmetatable(self) == Play, "step")
+  local where = place(2)
+  if not self:is_table(step, "step", where) then return self end
+  step.where = where
   self.steps[#self.steps + 1] = step
   return self
 end
 
 ---A step that runs where another one has changed something and names it in `notify`: once for each target, after all
----that may notify it have ended.
+---that may notify it have ended. Notified on a target on which it does not run, it runs on all of its own.
 ---@param handler pgaf.Step
 ---@return pgaf.Play
 function Play:handler(handler)
-  handler.where, handler.is_handler = place(2), true
+  wants_colon(getmetatable(self) == Play, "handler")
+  local where = place(2)
+  if not self:is_table(handler, "handler", where) then return self end
+  handler.where, handler.is_handler = where, true
   self.handlers[#self.handlers + 1] = handler
   return self
 end
@@ -157,11 +182,18 @@ end
 ---@param section pgaf.Section
 ---@return pgaf.Section
 function Play:section(section)
-  section.where, section.is_section, section.steps = place(2), true, {}
+  wants_colon(getmetatable(self) == Play, "section")
+  local where = place(2)
+  -- its steps are looked at all the same
+  if not self:is_table(section, "section", where) then section = { tostring(section) } end
+  section.where, section.is_section, section.steps = where, true, {}
   self.sections[#self.sections + 1] = section
   local owner = self
-  function section.step(_, step)
-    step.where, step.section, step.part = place(2), section[1], section
+  function section.step(this, step)
+    wants_colon(this == section, "step")
+    local step_where = place(2)
+    if not owner:is_table(step, "step", step_where) then return section end
+    step.where, step.section, step.part = step_where, section[1], section
     owner.steps[#owner.steps + 1] = step
     section.steps[#section.steps + 1] = step
     return section

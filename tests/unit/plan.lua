@@ -2,6 +2,7 @@
 local error = require "pgafrun.error"
 local play = require "pgaf.play"
 local report = require "pgaf.play.report"
+local resource = require "pgaf.resource"
 local task = require "pgafrun.task"
 local test = require "pgaf.test"
 local lu = test.lu
@@ -82,6 +83,86 @@ function T.test_cycle_is_shown_as_a_way()
   p:step { "two", probe = nothing, needs = { "one" } }
   p:step { "three", probe = nothing, needs = { "two" } }
   lu.assertStrContains(refusal(p), "the steps wait for each other: one needs three needs two needs one")
+end
+
+function T.test_all_cycles_are_shown_each_once()
+  local p = new("a", "b")
+  p:step { "one", probe = nothing, needs = "two" }
+  p:step { "two", probe = nothing, needs = "one" }
+  p:step { "alone", probe = nothing, needs = play.everywhere "alone" }
+  p:step { "late", probe = nothing, needs = "restart", notify = "restart" }
+  p:handler { "restart", probe = nothing }
+  local ok, raised = pcall(p.plan, p)
+  lu.assertFalse(ok)
+  local message = raised.message
+  lu.assertStrContains(message, "the steps wait for each other: one needs two needs one")
+  lu.assertStrContains(message, "the steps wait for each other: alone needs alone")
+  lu.assertStrContains(message, "the steps wait for each other: late needs restart is notified by late")
+  lu.assertEquals(#raised.problems, 3)
+end
+
+-- What play.new { ... } is refused for.
+local function refused_play(fields)
+  local p = play.new(fields)
+  p:step { "one", on = "web", probe = nothing }
+  return refusal(p)
+end
+
+function T.test_what_a_play_says_of_itself_is_checked()
+  local message = refused_play { titel = "T", targets = { { name = "n1" } }, max_fial = 0, group = { web = { "n1" } } }
+  for wrong, meant in pairs { titel = "title", max_fial = "max_fail", group = "groups" } do
+    lu.assertStrContains(message, ('a play has no field "%s", did you mean "%s"?'):format(wrong, meant))
+  end
+  lu.assertStrMatches(message, ".*tests/unit/plan.lua:%d+: play .*")
+  lu.assertNotStrContains(message, "step") -- what follows from it is no mistake of its own
+  message = refused_play { title = "T", targets = { { name = "web" } }, max_fail = "10%" }
+  lu.assertStrContains(message, 'play "T": max_fail wants a whole number, 0 or more, not string')
+  message = refused_play { title = "T", targets = { { name = "web" }, { name = "web" } } }
+  lu.assertStrContains(message, 'two of its targets have the name "web"')
+  message = refused_play { title = "T", targets = { { name = "n1" } }, groups = { web = { "n2" } } }
+  lu.assertStrContains(message, 'its group "web" has "n2", which is none of its targets, did you mean "n1"?')
+  message = refused_play { title = "T", targets = { { name = "n1" } }, groups = { web = "n1" } }
+  lu.assertStrContains(message, "groups wants for each group a list of targets' names")
+  message = refused_play { title = "T" }
+  lu.assertStrContains(message, 'play "T": targets is missing')
+  lu.assertNotStrContains(message, "step")
+  message = refused_play { title = "T", targets = { "n1" } }
+  lu.assertStrContains(message, "targets wants a list of targets, each with its name")
+end
+
+function T.test_what_is_declared_by_no_table_is_told_with_its_place()
+  local p = new "a"
+  p:step "one"
+  p:handler "two"
+  p:section("three"):step { "four", nedes = "x", probe = nothing }
+  local message = refusal(p)
+  for _, what in ipairs { "step", "handler", "section" } do
+    lu.assertStrMatches(message, (".*tests/unit/plan.lua:%%d+: a %s is declared by a table, .*"):format(what))
+  end
+  lu.assertStrContains(message, 'a step has no field "nedes"')
+  local section = p:section { "s" }
+  for name, f in pairs { step = p.step, handler = p.handler, section = p.section, ["step "] = section.step } do
+    local ok, raised = pcall(function() f { "one", probe = nothing } end)
+    lu.assertFalse(ok)
+    lu.assertStrMatches(raised, ".*tests/unit/plan.lua:%d+: a colon is missing: p:" .. name:gsub(" ", "") .. " .*")
+  end
+  local ok, raised = pcall(function() play.new "title" end)
+  lu.assertFalse(ok)
+  lu.assertStrMatches(raised, ".*tests/unit/plan.lua:%d+: play.new wants a table.*")
+end
+
+function T.test_resources_of_a_step_with_a_misspelt_on_are_checked_too()
+  local p = new("a", "b")
+  p:step { "one", on = "aa", resource = function() return resource.file { pth = "/x" } end }
+  p:step { "two", on = "ab", resource = function(target)
+    return resource.file { path = target.name == "b" and "/x" or nil, content = target.nothing.more }
+  end }
+  p:handler { "three", resource = function() return resource.file { path = 5, content = "" } end }
+  local message = refusal(p)
+  lu.assertStrContains(message, 'step "one": there is no target or group "aa"')
+  lu.assertStrContains(message, 'step "one": file "?": there is no parameter "pth", did you mean "path"?')
+  lu.assertStrContains(message, 'handler "three": file')
+  lu.assertNotStrContains(message, 'step "two": its resource')
 end
 
 function T.test_nothing_runs_when_the_plan_is_wrong()

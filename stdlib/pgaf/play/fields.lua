@@ -1,4 +1,4 @@
--- What a step, a handler and a section may say about themselves, and what is wrong with what one says.
+-- What a play, a section, a step and a handler may say about themselves, and what is wrong with what one says.
 
 local suggest = require "pgaf.suggest"
 
@@ -84,6 +84,33 @@ function TYPE.pause(value)
   return nil, "a number of seconds"
 end
 
+-- No list_problem: it would call a target that is nil amid them a text.
+function TYPE.targets(value)
+  local count = 0
+  for _, one in pairs(type(value) == "table" and value or {}) do
+    count = count + 1
+    if type(one) ~= "table" or not is_text(one.name) then return nil, "a list of targets, each with its name" end
+  end
+  if type(value) ~= "table" or count ~= #value then return nil, "a list of targets without holes" end
+  return value
+end
+
+function TYPE.groups(value)
+  local wanted = "for each group a list of targets' names"
+  if type(value) ~= "table" then return nil, wanted end
+  for name, members in pairs(value) do
+    if not is_text(name) or list_problem(members, is_text, "names") then return nil, wanted end
+  end
+  return value
+end
+
+function TYPE.text(value)
+  if is_text(value) then return value end
+  return nil, "a text"
+end
+
+local PLAY = { title = "text", targets = "targets", groups = "groups", max_fail = "count" }
+
 local STEP = {
   on = "texts", tags = "tags", needs = "needs", when = "callable", resource = "resource", run = "callable",
   reads = "callable", probe = "callable", apply = "callable", settles = "flag", wait = "callable",
@@ -108,6 +135,12 @@ local MEANT = {
   async = "timeout", check_mode = "check_safe",
 }
 
+-- The same for a play.
+local MEANT_BY_PLAY = {
+  [1] = "title", name = "title", hosts = "targets", nodes = "targets", on = "targets",
+  max_fail_percentage = "max_fail", any_errors_fatal = "max_fail",
+}
+
 local function names(spec)
   local list = {}
   for name in pairs(spec) do list[#list + 1] = name end
@@ -117,11 +150,13 @@ end
 
 local function unknown(key, spec, what)
   local allowed = names(spec)
-  local near = spec[MEANT[key]] and MEANT[key] or suggest(tostring(key), allowed)
+  local meant = (spec == PLAY and MEANT_BY_PLAY or MEANT)[key]
+  local near = spec[meant] and meant or suggest(tostring(key), allowed)
   local hint = near and (", did you mean %q?"):format(near) or ""
-  if key == "name" then hint = ", its name is its first value" end
+  if key == "name" and spec ~= PLAY then hint = ", its name is its first value" end
   if key == "register" then hint = ", results[\"step name\"] is what an earlier step returned" end
-  return ("a %s has no field %q%s; it may have: %s"):format(what, tostring(key), hint, table.concat(allowed, ", "))
+  local all = table.concat(allowed, ", ")
+  return ("a %s has no field %q%s; it may have: %s"):format(what, tostring(key), hint, all), near
 end
 
 -- Brings each known field into its one form; what is wrong is told and taken out.
@@ -132,7 +167,7 @@ local function normalize(one, spec, what, report)
       if value == nil then report(one, ("%s wants %s, not %s"):format(key, wanted, type(one[key]))) end
       one[key] = value
     elseif key ~= 1 and not OWN[key] then
-      report(one, unknown(key, spec, what))
+      report(one, (unknown(key, spec, what)))
     end
   end
   if not is_text(one[1]) then report(one, ("a %s's first value is its name"):format(what)) end
@@ -155,6 +190,68 @@ local function inherit(step, section)
       return own(target, results)
     end
   end
+end
+
+-- Targets are told apart by their names alone.
+local function each_once(targets, report)
+  local once, seen = {}, {}
+  for _, target in ipairs(targets) do
+    if seen[target.name] then
+      report(("two of its targets have the name %q: steps would run twice there"):format(target.name))
+    else
+      once[#once + 1] = target
+    end
+    seen[target.name] = true
+  end
+  return once
+end
+
+local function check_members(groups, targets, report)
+  local known, words = {}, {}
+  for i, target in ipairs(targets) do known[target.name], words[i] = true, target.name end
+  for _, group in ipairs(names(groups)) do
+    for _, name in ipairs(groups[group]) do
+      if not known[name] then
+        local near = suggest(name, words)
+        report(("its group %q has %q, which is none of its targets%s"):format(
+          group, name, near and (", did you mean %q?"):format(near) or ""))
+      end
+    end
+  end
+end
+
+---What a play says of itself, with what is wrong left out.
+---@param play pgaf.Play
+---@param report fun(step: table, message: string)
+---@return { title: string, targets: pgaf.Target[], groups?: table<string, string[]>, max_fail?: integer,
+---unsure: boolean } checked unsure: which targets and groups there are is not known
+function fields.check_play(play, report)
+  local checked, told = { title = "?", targets = {}, unsure = false }, {}
+  local head = { is_text(play.title) and play.title or "?", where = play.where, is_play = true }
+  local function tell(message) report(head, message) end
+  for _, key in ipairs(names(play.given)) do
+    if not PLAY[key] then
+      local message, near = unknown(key, PLAY, "play")
+      tell(message)
+      if near then told[near] = true end
+    end
+  end
+  for _, key in ipairs(names(PLAY)) do
+    local value, wanted = play[key]
+    if value == nil then
+      if (key == "title" or key == "targets") and not told[key] then tell(key .. " is missing") end
+    else
+      value, wanted = TYPE[PLAY[key]](value)
+      if value == nil then tell(("%s wants %s, not %s"):format(key, wanted, type(play[key]))) end
+      checked[key] = value == nil and checked[key] or value
+    end
+    if value == nil and (key == "targets" or (key == "groups" and (play.groups ~= nil or told.groups))) then
+      checked.unsure = true
+    end
+  end
+  checked.targets = each_once(checked.targets, tell)
+  if not checked.unsure then check_members(checked.groups or {}, checked.targets, tell) end
+  return checked
 end
 
 ---@param section pgaf.Section

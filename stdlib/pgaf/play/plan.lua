@@ -20,7 +20,8 @@ local plan = {}
 ---@field work pgaf.play.Work? what is to be done; nil: left out by --tags, --skip-tags, --limit or --start-at
 ---@field only_looked_at boolean? left out, and looked at for what later steps learn from it
 ---@field handler boolean? it runs when an item of `notifiers` has changed something
----@field notifiers pgaf.Item[]?
+---@field notifiers pgaf.Item[]? on its own target
+---@field others pgaf.Item[]? on targets where the handler does not run: one list for all of its items
 ---@field after pgaf.Item[] what it waits for
 ---@field before pgaf.Item[]? what needs it
 ---@field soft pgaf.Item[]? what comes after it, whatever becomes of it
@@ -59,7 +60,8 @@ local function did_you_mean(word, candidates)
 end
 
 function Builder:report(step, message, where)
-  local what = step.is_handler and "handler" or step.is_section and "section" or "step"
+  local what = step.is_handler and "handler" or step.is_section and "section" or step.is_play and "play" or
+    "step"
   local text = ("%s: %s %q: %s"):format(where or step.where, what, tostring(step[1]), message)
   if not self.told[text] then self.problems[#self.problems + 1] = text end
   self.told[text] = true
@@ -93,6 +95,12 @@ function Builder:add_item(here, target, chosen)
   self.all[#self.all + 1] = item
 end
 
+-- The targets of an expression. Where the play's own targets are not known, no name is misspelt.
+function Builder:select(expression)
+  local targets, wrong = pattern.select(expression, self.names)
+  return targets, self.unsure and {} or wrong
+end
+
 -- The one target of a step that runs once: the first that is not left out.
 function Builder:once(targets)
   for _, target in ipairs(targets) do
@@ -111,9 +119,9 @@ function Builder:add_step(step, position)
   local here = { step = step, on = {}, items = {} }
   self.index[name] = here
   local targets, wrong = self.names.targets, {}
-  if step.on then targets, wrong = pattern.select(step.on, self.names) end
+  if step.on then targets, wrong = self:select(step.on) end
   for _, problem in ipairs(wrong) do self:report(step, problem) end
-  if #targets == 0 and #wrong == 0 and step.on and #step.on > 0 then
+  if #targets == 0 and #wrong == 0 and step.on and #step.on > 0 and not self.unsure then
     self:report(step, ("it runs nowhere: no target is in %q"):format(table.concat(step.on, ":")))
   end
   here.targets = step.run_once and #targets > 0 and self:once(targets) or targets
@@ -137,7 +145,7 @@ end
 
 -- The step on named targets, for each item of the step that needs it.
 function Builder:link_named(step, need, wanted)
-  local targets, wrong = pattern.select(need.on, self.names)
+  local targets, wrong = self:select(need.on)
   for _, problem in ipairs(wrong) do self:report(step, ("it needs %q: %s"):format(need[1], problem)) end
   local reached = false
   for _, target in ipairs(targets) do
@@ -147,7 +155,9 @@ function Builder:link_named(step, need, wanted)
       if item ~= one then link("before", one, item) end
     end
   end
-  if not reached and #wrong == 0 then self:report(step, ("it needs %q where that does not run"):format(need[1])) end
+  if not reached and #wrong == 0 and not self.unsure then
+    self:report(step, ("it needs %q where that does not run"):format(need[1]))
+  end
 end
 
 function Builder:link_need(step, need)
@@ -160,7 +170,9 @@ function Builder:link_need(step, need)
   end
   if wanted.step == step and not elsewhere then return self:report(step, "it needs itself") end
   if #wanted.items == 0 then
-    if not wanted.step.is_handler then self:report(step, ("it needs %q, which runs nowhere"):format(name)) end
+    if not wanted.step.is_handler and not self.unsure then
+      self:report(step, ("it needs %q, which runs nowhere"):format(name))
+    end
     return nil
   end
   if elsewhere and need.on then return self:link_named(step, need, wanted) end
@@ -175,7 +187,31 @@ function Builder:link_need(step, need)
   return nil
 end
 
--- A handler has an item where somebody may notify it, and waits for all of those.
+-- A handler has an item where somebody may notify it.
+function Builder:handler_item(handler, target)
+  if not handler.on[target.name] then
+    self:add_item(handler, target, self:handler_chosen(handler.step))
+    handler.on[target.name].notifiers = {}
+  end
+  return handler.on[target.name]
+end
+
+-- What may notify a handler from where that does not run (also of run_once: from all targets but one) notifies it
+-- wherever it does: nothing that was notified is lost.
+function Builder:link_elsewhere(handler, item)
+  if not handler.others then
+    handler.others, handler.others_gate = {}, self:gate()
+    for _, target in ipairs(handler.targets) do
+      local notified = self:handler_item(handler, target)
+      notified.others = handler.others
+      link("before", handler.others_gate, notified)
+    end
+  end
+  table.insert(handler.others, item)
+  link("soft", item, handler.others_gate)
+end
+
+-- It waits for all that may notify it.
 function Builder:link_notify(step)
   local from = self.index[step[1]]
   for _, name in ipairs(step.notify or {}) do
@@ -186,22 +222,16 @@ function Builder:link_notify(step)
       self:report(step, ("it notifies %q, and there is no such handler%s"):format(
         name, did_you_mean(name, self.handler_names)))
     else
-      local may = {}
-      for _, target in ipairs(handler.targets) do may[target.name] = target end
-      local reached = false
+      local runs_on = {}
+      for _, target in ipairs(handler.targets) do runs_on[target.name] = true end
       for _, item in ipairs(from.items) do
-        local target = may[item.target.name]
-        if target then
-          reached = true
-          if not handler.on[target.name] then self:add_item(handler, target, self:handler_chosen(handler.step)) end
-          local notified = handler.on[target.name]
-          notified.notifiers = notified.notifiers or {}
+        if runs_on[item.target.name] then
+          local notified = self:handler_item(handler, item.target)
           table.insert(notified.notifiers, item)
           link("soft", item, notified)
+        elseif #handler.targets > 0 then
+          self:link_elsewhere(handler, item)
         end
-      end
-      if not reached and #from.items > 0 and #handler.targets > 0 then
-        self:report(step, ("it notifies %q, which runs on none of its targets"):format(name))
       end
     end
   end
@@ -263,8 +293,10 @@ end
 local function may_run(item)
   if not item.is_wanted or item.only_looked_at then return false end
   if not item.handler then return true end
-  for _, from in ipairs(item.notifiers) do
-    if from.is_wanted and not from.only_looked_at then return true end
+  for _, list in ipairs { item.notifiers, item.others } do
+    for _, from in ipairs(list) do
+      if from.is_wanted and not from.only_looked_at then return true end
+    end
   end
   return false
 end
@@ -283,6 +315,17 @@ function Builder:leave_unneeded()
   end
   for _, item in ipairs(self.all) do
     if item.only_looked_at and not needed[item] then item.only_looked_at, item.is_wanted = nil, nil end
+  end
+end
+
+-- A step whose `on` is misspelt, and a handler that nobody notifies, have no items: what is wrong with their resources
+-- wherever they might run is told all the same.
+function Builder:check_without_items(report)
+  for _, step in ipairs(self.steps) do
+    local here = self.index[step[1]]
+    if here and here.step == step and #here.items == 0 then
+      work.check_everywhere(step, #here.targets > 0 and here.targets or self.names.targets, report)
+    end
   end
 end
 
@@ -308,10 +351,12 @@ end
 ---@return pgaf.Plan
 function plan.build(play, selection)
   local self = setmetatable({
-    play = play, selection = selection or {}, problems = {}, told = {}, all = {}, index = {}, steps = {},
-    names = pattern.names(play.targets, play.groups),
+    play = play, selection = selection or {}, problems = { table.unpack(play.mistakes) }, told = {}, all = {},
+    index = {}, steps = {},
   }, Builder)
   local function report(step, message, where) self:report(step, message, where) end
+  local head = fields.check_play(play, report)
+  self.names, self.unsure = pattern.names(head.targets, head.groups), head.unsure
   for _, section in ipairs(play.sections) do fields.check_section(section, report) end
   for i, step in ipairs(play.steps) do self.steps[i] = step end
   for _, handler in ipairs(play.handlers) do self.steps[#self.steps + 1] = handler end
@@ -321,13 +366,15 @@ function plan.build(play, selection)
   end
   self.step_names, self.handler_names = names_of(self.steps), names_of(play.handlers)
   -- misspelt options are told alone: they are a mistake of who runs it
-  self.chosen = select.compile(self.selection, self.steps, self.names)
+  self.chosen = select.compile(self.selection, self.steps, not self.unsure and self.names or nil)
   for i, step in ipairs(self.steps) do self:add_step(step, i) end
   self:link_all()
-  local cycle, step = order.cycle(self.all)
-  if cycle then self:report(step, "the steps wait for each other: " .. cycle) end
+  for _, cycle in ipairs(order.cycles(self.all)) do
+    self:report(cycle.step, "the steps wait for each other: " .. cycle.way)
+  end
   if next(self.selection) then self:leave_unneeded() end
   local items = self:make_work()
+  self:check_without_items(report)
   if #self.problems > 0 then
     error.raise {
       kind = "plan", problems = self.problems,
@@ -335,8 +382,8 @@ function plan.build(play, selection)
     }
   end
   return setmetatable({
-    title = play.title, steps = self.steps, sections = play.sections, items = items, all = self.all,
-    index = self.index, targets = play.targets, names = self.names, max_fail = play.max_fail,
+    title = head.title, steps = self.steps, sections = play.sections, items = items, all = self.all,
+    index = self.index, targets = head.targets, names = self.names, max_fail = head.max_fail,
   }, Plan)
 end
 

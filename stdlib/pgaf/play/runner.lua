@@ -137,11 +137,13 @@ end
 -- Who of those that may notify a handler did: has changed something, would, or may yet.
 local function notifiers(item)
   local did, may
-  for _, from in ipairs(item.notifiers) do
-    if from.status == "changed" or from.status == "would" or (from.touched and BAD[from.status]) then
-      did = did or from
-    elseif from.status == "deferred" then
-      may = may or from
+  for _, list in ipairs { item.notifiers, item.others } do
+    for _, from in ipairs(list) do
+      if from.status == "changed" or from.status == "would" or (from.touched and BAD[from.status]) then
+        did = did or from
+      elseif from.status == "deferred" then
+        may = may or from
+      end
     end
   end
   return did, may
@@ -169,7 +171,10 @@ function Run:start(item)
     item.status = "ok"
     return self:release(item)
   end
-  if not item.work then return self:settle(item, "skipped", "left out") end
+  if not item.work then
+    if item.handler and notifiers(item) then self.not_run[#self.not_run + 1] = item end
+    return self:settle(item, "skipped", "left out")
+  end
   if item.handler then return self:start_handler(item) end
   local cause, words = self:obstacle(item)
   if cause then

@@ -91,7 +91,7 @@ end
 ---What is chosen, as two questions. Raises kind "usage" with every misspelt name.
 ---@param selection pgaf.play.Selection
 ---@param steps pgaf.Step[]
----@param names pgaf.play.Names
+---@param names? pgaf.play.Names nil: the play's targets are not known, and --limit is not looked at
 ---@return { step: fun(step: pgaf.Step, index: integer): boolean, target: fun(name: string): boolean }
 function select.compile(selection, steps, names)
   local problems = {}
@@ -100,7 +100,7 @@ function select.compile(selection, steps, names)
   check_words("--tags", selection.tags, tags, "tag", problems)
   check_words("--skip-tags", selection.skip_tags, tags, "tag", problems)
   local limit
-  if selection.limit then
+  if selection.limit and names then
     local targets, wrong = pattern.select(selection.limit, names)
     for _, problem in ipairs(wrong) do problems[#problems + 1] = "--limit: " .. problem end
     if #wrong == 0 and #targets == 0 then problems[#problems + 1] = "--limit: it leaves no target" end

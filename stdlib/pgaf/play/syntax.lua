@@ -91,9 +91,10 @@ function Findings:raised(raised)
     return
   end
   local text = type(raised) == "table" and raised.message or tostring(raised)
-  local place = text:match "^([^\n]-:%d+):"
+  local place, what = text:match "^([^\n]-:%d+): ([^\n]*)"
   -- strict globals raise what the bytecode has told already
-  if place and self.places[place] then return end
+  local is_strict = what and (what:find "^undefined global" or what:find "^assignment to global")
+  if is_strict and self.places[place] then return end
   if not place and type(raised) == "table" and raised.where then text = raised.where .. ": " .. text end
   self:add(text)
 end
@@ -132,7 +133,8 @@ local function run_script(found, ...)
   if error.is(raised, "exit") then return end
   found:raised(raised)
   -- what it had declared until then can be looked at all the same
-  local partial = require("pgaf.play").latest
+  local declared = require("pgaf.play").declared
+  local partial = declared[#declared]
   if not partial or found.plan then return end
   partial.is_partial = true
   local built, mistakes = pcall(partial.plan, partial)

@@ -86,6 +86,25 @@ function work.check(step, report)
   if type(step.resource) == "table" then resources_of(step, nil, report) end
 end
 
+---The mistakes that a step's function makes in resources for each of these targets. Whatever else comes of it on a
+---target where the step may never run is no mistake.
+---@param step pgaf.Step
+---@param targets pgaf.Target[]
+---@param report fun(step: pgaf.Step, message: string, where?: string)
+function work.check_everywhere(step, targets, report)
+  if type(step.resource) ~= "function" then return end
+  local counts = {}
+  for i, target in ipairs(targets) do
+    local ok, value = pcall(step.resource, target)
+    for _, one in ipairs(ok and type(value) == "table" and (is_resource(value) and { value } or value) or NONE) do
+      for _, problem in ipairs(is_resource(one) and one.problems or NONE) do
+        if counts[problem] == i - 1 or i == 1 then counts[problem] = i end
+        if counts[problem] == #targets then report(step, problem, one.where) end
+      end
+    end
+  end
+end
+
 ---@param step pgaf.Step
 ---@param target pgaf.Target
 ---@param report fun(step: pgaf.Step, message: string, where?: string)
