@@ -12,6 +12,11 @@ local function handler(raised)
   local problem = raised
   if type(raised) == "string" then
     problem = error.new { kind = "script", message = raised, traceback = debug.traceback(nil, 2) }
+  elseif not pcall(tostring, raised) then
+    problem = error.new {
+      kind = "script", message = ("a %s was raised that cannot be shown: its __tostring fails"):format(type(raised)),
+      traceback = debug.traceback(nil, 2),
+    }
   end
   if watcher then watcher(problem) end
   return problem
@@ -42,7 +47,10 @@ function failure.try(f, ...) return xpcall(f, handler, ...) end
 ---What a failure says, in one line.
 ---@param raised any
 ---@return string
-function failure.first_line(raised) return (tostring(raised):match "^[^\n]*") end
+function failure.first_line(raised)
+  local ok, text = pcall(tostring, raised)
+  return ok and text:match "^[^\n]*" or ("a %s that cannot be shown"):format(type(raised))
+end
 
 ---Asks to be told of each failure while its stack still stands.
 ---@param f? fun(problem: any) nil: no more

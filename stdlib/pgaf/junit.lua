@@ -36,6 +36,12 @@ function junit.check(path, option)
     error.raise { kind = "usage", message = ("%s %s: there is no folder for such a file"):format(
       option or "--junit", path) }
   end
+  local is_there, target = pcall(fs.realpath, path)
+  local old = is_there and fs.stat(target)
+  if old and old.type == "directory" then
+    error.raise { kind = "usage", message = ("%s %s: this is a folder: name a file in it"):format(
+      option or "--junit", path) }
+  end
 end
 
 local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }

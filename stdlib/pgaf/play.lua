@@ -84,7 +84,7 @@ play.options = options.declare
 ---@field wait? fun(target: pgaf.Target)
 ---@field ensure? fun(target: pgaf.Target): string?
 ---and how it is done:
----@field timeout? number seconds for one attempt on one target, default 300
+---@field timeout? number seconds for one attempt on one target, and for its `when`; default 300
 ---@field retries? integer how often it is tried again when it fails; with until_ default 3
 ---@field delay? number seconds between attempts, default 1
 ---@field until_? fun(value: any, target: pgaf.Target): boolean false: its result is not yet what it shall be
@@ -135,8 +135,8 @@ Play.__index = Play
 -- What is no table cannot be kept, and is told with all else that is wrong.
 function Play:is_table(value, what, where)
   if type(value) == "table" then return true end
-  self.mistakes[#self.mistakes + 1] = ("%s: a %s is declared by a table, not by a %s: p:%s { \"its name\", ... }"):format(
-    where, what, type(value), what)
+  self.mistakes[#self.mistakes + 1] =
+    ('%s: a %s is declared by a table, not by a %s: p:%s { "its name", ... }'):format(where, what, type(value), what)
   return false
 end
 

@@ -109,13 +109,21 @@ local function second_argument(list, i)
   return nil
 end
 
+---The words and signs of a Lua text, in order, without its comments.
+---@param text string
+---@return { kind: string, text: string, line: integer }[] kind: "name", "string", "number", or the sign itself
+function source_lines.tokens(text)
+  local list = {}
+  tokens(text, function(kind, word, line) list[#list + 1] = { kind = kind, text = word, line = line } end)
+  return list
+end
+
 ---Reads a file's text.
 ---@param text string
 ---@return { paths: table<string, integer>, names: table<string, integer> } lines of the paths below `return { ... }`,
 ---and the first line of each key's name anywhere
 function source_lines.read(text)
-  local list = {}
-  tokens(text, function(kind, word, line) list[#list + 1] = { kind = kind, text = word, line = line } end)
+  local list = source_lines.tokens(text)
   local found = { paths = {}, names = {} }
   for i, token in ipairs(list) do
     if token.kind == "name" and list[i + 1] and list[i + 1].kind == "=" then

@@ -270,6 +270,17 @@ function T.test_a_step_past_its_time_has_failed_and_the_run_goes_on()
   lu.assertStrContains(text, "[timeout deadline]")
 end
 
+function T.test_the_time_of_a_step_holds_for_its_condition_too()
+  local p = new "a"
+  p:step { "one", timeout = 0.01, run = nothing, when = function()
+    task.sleep(60)
+    return true
+  end }
+  local result = run(p)
+  lu.assertEquals(result.counts.failed, 1)
+  lu.assertEquals(result.items[1].error.kind, "timeout")
+end
+
 function T.test_cancellation_ends_the_run()
   local p = new "a"
   p:step { "slow", ensure = function() task.sleep(60) end }

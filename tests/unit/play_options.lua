@@ -172,6 +172,28 @@ function T.test_syntax_check_misses_the_return_without_which_a_failure_would_end
   lu.assertStrContains(r.stdout, "site.lua:10: the exit code is lost: return play.main(p, arguments)")
 end
 
+function T.test_syntax_check_takes_a_result_that_is_kept_for_one()
+  for _, last in ipairs {
+    "local status =\n  play.main(p, arguments)\nreturn status",
+    "--[[\nplay.main(p, arguments)\n]]\nreturn play.main(p, arguments)",
+    "return (\nplay.main(p, arguments))",
+    "local text = [==[\nplay.main(p)\n]==]\nreturn #text > 0 and\nplay.main(p, arguments)",
+  } do
+    local r = run(HEAD .. "p:step { 'one', run = print }\n" .. last, "--syntax-check")
+    lu.assertEquals(r.code, 0, r.stdout)
+  end
+  local r = run(HEAD .. "p:step { 'one', run = print } play.main(p, arguments)", "--syntax-check")
+  lu.assertStrContains(r.stdout, "site.lua:9: the exit code is lost")
+end
+
+function T.test_syntax_check_tells_two_mistakes_of_one_line()
+  local line = "p:stp { 'x', run = function() undefind() end }\n"
+  local r = run(HEAD .. line .. "return play.main(p, arguments)", "--syntax-check")
+  lu.assertEquals(r.code, 1)
+  lu.assertStrContains(r.stdout, 'site.lua:9: undefined global "undefind"')
+  lu.assertStrContains(r.stdout, "site.lua:9: attempt to call a nil value (method 'stp')")
+end
+
 function T.test_syntax_check_reads_what_a_script_requires_and_survives_what_it_raises()
   fs.write(folder .. "/site_roles.lua", "local M = {}\nfunction M.f() return not_there end\nreturn M\n")
   local text = ('package.path = %q .. "/?.lua;" .. package.path\n'):format(folder) .. [[
@@ -218,9 +240,89 @@ function T.test_step_asks_before_each_step_once_for_all_targets()
 end
 
 function T.test_the_end_of_the_answers_is_no()
-  local ask = prompt.new(function() return nil end)
-  lu.assertFalse(ask { "one" })
+  local answers = { "y" }
+  local ask = prompt.new(function() return table.remove(answers) end)
+  lu.assertTrue(ask { "one" })
   lu.assertFalse(ask { "two" })
+  lu.assertFalse(ask { "three" })
+end
+
+function T.test_step_with_nobody_to_answer_is_refused()
+  local r = run(HEAD .. SITE, "--step")
+  lu.assertEquals(r.code, 64, r.stderr)
+  lu.assertStrContains(r.stderr, "there is nobody to answer")
+  lu.assertFalse(is_there "packages-mon")
+end
+
+function T.test_choices_that_would_run_all_or_nothing_are_refused()
+  for _, tags in ipairs { "", ",", " , " } do
+    local r = run(HEAD .. SITE, "--tags", tags)
+    lu.assertEquals(r.code, 64)
+    lu.assertStrContains(r.stderr, "--tags: it names no tag")
+  end
+  local r = run(HEAD .. SITE, "--start-at", "reload")
+  lu.assertEquals(r.code, 64)
+  lu.assertStrContains(r.stderr, '--start-at: "reload" is a handler')
+  r = run(HEAD .. SITE, "--start-at", "rel*")
+  lu.assertEquals(r.code, 64)
+  untouched()
+end
+
+function T.test_handlers_that_no_chosen_step_notifies_are_not_listed()
+  local r = run(HEAD .. SITE, "--list-tasks", "--tags", "config")
+  lu.assertEquals(r.code, 0, r.stderr)
+  lu.assertStrContains(r.stdout, "config  pg-1, pg-2")
+  lu.assertNotStrContains(r.stdout, "reload")
+end
+
+function T.test_a_second_play_of_a_script_is_refused_before_the_first_runs()
+  local text = HEAD .. [[
+local fs = require "pgafrun.fs"
+local q = play.new { title = "second", targets = targets }
+p:step { "one", run = function(target) fs.write("]] .. folder .. [[/packages-" .. target.name, "") end }
+q:step { "two", needs = "nothing", run = print }
+local status = play.main(p, arguments)
+if status ~= 0 then return status end
+return play.main(q, arguments)]]
+  local r = run(text)
+  lu.assertEquals(r.code, 1)
+  lu.assertStrContains(r.stderr, folder .. "/site.lua:10: a script has one play")
+  untouched()
+  r = run(text, "--syntax-check")
+  lu.assertEquals(r.code, 1)
+  lu.assertStrContains(r.stdout, folder .. "/site.lua:10: a script has one play")
+  lu.assertStrContains(r.stdout, folder .. '/site.lua:12: step "two": it needs "nothing"')
+  lu.assertStrContains(r.stdout, "2 mistakes")
+end
+
+function T.test_mistakes_in_calls_are_told_at_the_scripts_place()
+  local cases = {
+    { "return play.main(p)", 8, "play.main wants a play and what cli.parse returned" },
+    { "local status = play.main(p)\nreturn status", 9, "play.main wants a play and what cli.parse returned" },
+    { "p.step { 'one', run = print }\nreturn play.main(p, arguments)", 9, "a colon is missing: p:step" },
+    { "p:step 'one'\nreturn play.main(p, arguments)", 9, "a step is declared by a table, not by a string" },
+    { "p:section 'one'\nreturn play.main(p, arguments)", 9, "a section is declared by a table, not by a string" },
+  }
+  for _, case in ipairs(cases) do
+    for _, option in ipairs { "--syntax-check", "--list-tasks" } do
+      local r = run(HEAD .. case[1], option)
+      lu.assertEquals(r.code, 1)
+      lu.assertStrContains(r.stdout .. r.stderr, ("%s/site.lua:%d: %s"):format(folder, case[2], case[3]))
+    end
+  end
+end
+
+function T.test_an_error_that_cannot_be_shown_is_a_failure_of_its_step()
+  local r = run(HEAD .. [[
+p:step { "one", on = "mon", run = function()
+  _G.error(setmetatable({}, { __tostring = function() _G.error "hidden" end }))
+end }
+p:step { "two", on = "pg-1", run = function() return "went on" end }
+return play.main(p, arguments)]])
+  lu.assertEquals(r.code, 1)
+  lu.assertStrContains(r.stdout, "went on")
+  lu.assertStrContains(r.stdout, "FAILED: one on mon")
+  lu.assertStrContains(r.stdout, "its __tostring fails")
 end
 
 test.run("play_options", T)

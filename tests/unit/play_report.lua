@@ -360,7 +360,7 @@ function T.test_junit_is_xml_whatever_the_nodes_wrote()
 end
 
 function T.test_a_junit_file_that_cannot_be_is_refused_before_anything_runs()
-  for _, path in ipairs { "/nowhere/at/all.xml", "/etc/passwd/x.xml", "/tmp/" } do
+  for _, path in ipairs { "/nowhere/at/all.xml", "/etc/passwd/x.xml", "/tmp/", "/tmp" } do
     local ok, raised = pcall(report.new, { junit = path, write = function() end })
     lu.assertFalse(ok)
     lu.assertTrue(error.is(raised, "usage"))

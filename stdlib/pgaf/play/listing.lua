@@ -17,12 +17,14 @@ local listing = {}
 function listing.steps(plan)
   local list, by_step = {}, {}
   for _, item in ipairs(plan.items) do
-    local listed = by_step[item.step]
-    if not listed and not item.only_looked_at then
-      listed = { step = item.step, targets = {} }
-      by_step[item.step], list[#list + 1] = listed, listed
+    if plan:may_run(item) then
+      local listed = by_step[item.step]
+      if not listed then
+        listed = { step = item.step, targets = {} }
+        by_step[item.step], list[#list + 1] = listed, listed
+      end
+      listed.targets[#listed.targets + 1] = item.target.name
     end
-    if listed and not item.only_looked_at then listed.targets[#listed.targets + 1] = item.target.name end
   end
   return list
 end
@@ -63,7 +65,7 @@ end
 -- The targets that have something to do, in the play's order.
 local function targets_of(plan)
   local busy, list = {}, {}
-  for _, item in ipairs(plan.items) do busy[item.target] = busy[item.target] or not item.only_looked_at end
+  for _, item in ipairs(plan.items) do busy[item.target] = busy[item.target] or plan:may_run(item) end
   for _, target in ipairs(plan.targets) do
     if busy[target] then list[#list + 1] = target end
   end

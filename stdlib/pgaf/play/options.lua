@@ -1,6 +1,8 @@
 -- The options that every play has, and what a script does with them after it has declared its steps.
 
+local throw = error
 local error = require "pgafrun.error"
+local program = require "pgafrun.program"
 local report = require "pgaf.play.report"
 
 local options = {}
@@ -41,10 +43,14 @@ function options.declare(parser)
   parser:option("--junit", "Write the outcome of each step to this file too, as CI systems read it."):argname "FILE"
 end
 
+---Raises kind "usage" for --tags without a tag: a variable that is empty by mistake must not run everything.
 ---@param arguments table<string, any> as parsed
 ---@return pgaf.play.Selection
 function options.selection(arguments)
   local function given(list) return list and #list > 0 and list or nil end
+  if given(arguments.tags) and not given(words(arguments.tags)) then
+    error.raise { kind = "usage", message = "--tags: it names no tag" }
+  end
   return {
     tags = given(words(arguments.tags or {})), skip_tags = given(words(arguments.skip_tags or {})),
     limit = given(arguments.limit), start_at = arguments.start_at,
@@ -112,14 +118,39 @@ local function run(p, plan, tell, mode)
   return exit_code(result)
 end
 
+-- A mistake in how play.main is called, at its place; the frame of who returns its result is gone.
+local function complain(p, level, message)
+  local info = not debug.getinfo(level, "t").istailcall and debug.getinfo(level + 1, "Sl")
+  local place = info and info.currentline > 0 and ("%s:%d"):format(info.source:gsub("^@", ""), info.currentline)
+  throw(("%s: %s"):format(place or (type(p) == "table" and p.where) or program.script or "script", message), 0)
+end
+
+-- What is wrong with a script that declares two plays; nil: nothing. The second would be checked, and its --tags and
+-- --start-at understood, only when the first had changed something.
+local function second_play(p)
+  local own = {}
+  for _, one in ipairs(require("pgaf.play").declared) do
+    local file = one.where:match "^(.*):%d+$"
+    if (one == p or #one.steps > 0) and file == program.script then own[#own + 1] = one end
+  end
+  if #own < 2 or (own[1] ~= p and own[2] ~= p) then return nil end
+  return ("%s: a script has one play, and this is another beside the one at %s: make them sections of one " ..
+    "(p:section), or two scripts"):format(own[2].where, own[1].where)
+end
+
 ---Runs a declared play as the arguments say.
 ---@param p pgaf.Play
 ---@param arguments table<string, any> as parsed
 ---@return integer exit_code
 function options.main(p, arguments)
+  if type(p) ~= "table" or not p.steps or type(arguments) ~= "table" then
+    complain(p, 2, "play.main wants a play and what cli.parse returned: return play.main(p, arguments)")
+  end
   check_arguments(arguments)
-  if arguments.syntax_check then return require("pgaf.play.syntax").finish(p, options.selection(arguments)) end
-  local plan = p:plan(options.selection(arguments))
+  local chosen, second = options.selection(arguments), second_play(p)
+  if arguments.syntax_check then return require("pgaf.play.syntax").finish(p, chosen, second) end
+  if second then error.raise { kind = "plan", message = second, problems = { second } } end
+  local plan = p:plan(chosen)
   if list(plan, arguments) then return 0 end
   -- where it asks questions, nothing moves below them
   local tell = report.new { json = arguments.json, junit = arguments.junit, live = not arguments.step }

@@ -209,7 +209,7 @@ end
 function perform.item(item, mode, context)
   local step = item.step
   if step.when then
-    local wanted, reason = step.when(item.target, context.results)
+    local wanted, reason = task.timeout(step.timeout or DEFAULT_TIMEOUT, step.when, item.target, context.results)
     if not wanted then return "skipped", reason or "not wanted here" end
   end
   local done = persist(item, mode, context)

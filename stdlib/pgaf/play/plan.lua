@@ -387,6 +387,11 @@ function plan.build(play, selection)
   }, Plan)
 end
 
+---Whether it is run, as far as is known beforehand: not what is only looked at, nor a handler that nobody notifies.
+---@param item pgaf.Item
+---@return boolean
+function Plan.may_run(_, item) return may_run(item) end
+
 ---@return string[] in the order of declaration, handlers last
 function Plan:step_names() return names_of(self.steps) end
 

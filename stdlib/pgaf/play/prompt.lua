@@ -1,21 +1,28 @@
 -- --step: asks on the terminal before each step. One answer is for all targets of the step.
 
+local error = require "pgafrun.error"
 local task = require "pgafrun.task"
 local terminal = require "pgaf.prompt"
 
 local prompt = {}
 
----A function for a run's mode: asks about a step when it is first to begin, and remembers the answer.
+---A function for a run's mode: asks about a step when it is first to begin, and remembers the answer. Raises kind
+---"usage" where nobody answers at all.
 ---@param read_line? fun(options: table): string? default: from the terminal
 ---@return fun(step: pgaf.Step): boolean
 function prompt.new(read_line)
   read_line = read_line or terminal.read_line
-  local answers, go_on, turn, asking = {}, nil, task.condition(), false
+  local answers, go_on, turn, asking, answered = {}, nil, task.condition(), false, false
 
   local function ask(step)
     while true do
       local answer = read_line { prompt = ("run %q? (N)o/(y)es/(c)ontinue: "):format(step[1]) }
-      -- the end of the input is nobody who could say yes
+      -- the end of the input is nobody who could say yes; at its beginning there was nobody to be asked
+      if not answer and not answered then
+        error.raise { kind = "usage", message = "--step asks before each step, and there is nobody to answer: the " ..
+          "standard input is at its end" }
+      end
+      answered = true
       if not answer then
         go_on = false
         return false

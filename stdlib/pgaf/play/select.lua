@@ -69,12 +69,18 @@ local function check_words(option, words, known, what, problems)
   end
 end
 
--- The place in the order of declaration that --start-at names: its whole name, or a wildcard.
+-- The place in the order of declaration that --start-at names: its whole name, or a wildcard. Handlers, which are the
+-- last, have none: nothing would be left to notify them.
 local function start_index(steps, name, problems)
   local names = {}
   for i, step in ipairs(steps) do
-    names[i] = step[1]
+    if step[1] == name and step.is_handler then
+      problems[#problems + 1] =
+        ("--start-at: %q is a handler, which runs when it is notified: name a step"):format(name)
+      return 1
+    end
     if step[1] == name then return i end
+    if not step.is_handler then names[i] = step[1] end
   end
   if name:find("[%*%?]") then
     local targets = {}

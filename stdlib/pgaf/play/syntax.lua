@@ -7,6 +7,7 @@ local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local globals = require "pgaf.play.globals"
 local program = require "pgafrun.program"
+local source_lines = require "pgaf.source_lines"
 local task = require "pgafrun.task"
 
 local syntax = {}
@@ -35,6 +36,30 @@ end
 -- The library that comes with pgafrun, and Lua's own, are not what is checked.
 local function is_library(name) return name:find "^pgaf%." or name:find "^pgafrun%." or package.preload[name] end
 
+-- Words after which a value is wanted. After any other, and after the end of a value, a call is a statement.
+local TAKES_VALUE = {
+  ["return"] = true, ["and"] = true, ["or"] = true, ["not"] = true, ["in"] = true, ["if"] = true, ["elseif"] = true,
+  ["while"] = true, ["until"] = true,
+}
+local ENDS_VALUE = { [")"] = true, ["}"] = true, ["]"] = true, [";"] = true, string = true, number = true }
+
+-- The lines of calls of play.main that nobody takes the result of.
+local function lost_exit_codes(text)
+  local lines, list = {}, source_lines.tokens(text)
+  for i, token in ipairs(list) do
+    local dot, name, open = list[i + 1], list[i + 2], list[i + 3]
+    if token.kind == "name" and token.text == "play" and open and dot.kind == "." and name.text == "main" and
+      open.kind == "(" then
+      local before = list[i - 1]
+      local is_name = before and before.kind == "name"
+      if not before or ENDS_VALUE[before.kind] or (is_name and not TAKES_VALUE[before.text]) then
+        lines[#lines + 1] = token.line
+      end
+    end
+  end
+  return lines
+end
+
 function Findings:file(path)
   if self.seen[path] then return end
   self.seen[path] = true
@@ -54,12 +79,8 @@ function Findings:file(path)
     self:add(("%s:%d: %s %q%s"):format(path, one.line,
       one.assigned and "assignment to an undefined global" or "undefined global", one.name, near))
   end
-  local line = 0
-  for words in (text .. "\n"):gmatch "(.-)\n" do
-    line = line + 1
-    if words:find "^%s*play%.main%s*%(" then
-      self:add(("%s:%d: the exit code is lost: return play.main(p, arguments)"):format(path, line))
-    end
+  for _, line in ipairs(lost_exit_codes(text)) do
+    self:add(("%s:%d: the exit code is lost: return play.main(p, arguments)"):format(path, line))
   end
   for name in text:gmatch "%f[%w_]require%s*%(?%s*[\"']([%w_%.%-]+)[\"']" do
     if not is_library(name) then self.modules[#self.modules + 1] = name end
@@ -146,6 +167,7 @@ end
 ---@param ... string the script's arguments
 function syntax.check(inventory, ...)
   active = new()
+  require("pgaf.play").declared = {}
   active:file(program.script)
   if inventory and inventory:find "%.lua$" and fs.stat(inventory) then active:file(inventory) end
   active:read_modules()
@@ -158,10 +180,12 @@ end
 ---The end of the inner run: the plan is built whole, whatever was chosen of it, and then what was chosen is looked at.
 ---@param p pgaf.Play
 ---@param selection pgaf.play.Selection
+---@param mistake? string what is wrong with how it was called
 ---@return integer exit_code
-function syntax.finish(p, selection)
+function syntax.finish(p, selection, mistake)
   -- without a file (pgafrun -e) there was no outer run
   local found = active or new()
+  if mistake then found:add(mistake) end
   for _, chosen in ipairs { {}, next(selection) and selection or nil } do
     local ok, raised = pcall(p.plan, p, chosen)
     if ok then found.plan = raised else found:raised(raised) end
