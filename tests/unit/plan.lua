@@ -126,6 +126,8 @@ function T.test_what_a_play_says_of_itself_is_checked()
   message = refused_play { title = "T" }
   lu.assertStrContains(message, 'play "T": targets is missing')
   lu.assertNotStrContains(message, "step")
+  message = refused_play { title = "T", targets = { { name = "n1", groups = "web" } } }
+  lu.assertStrContains(message, 'targets wants of target "n1" a list of its groups\' names')
   message = refused_play { title = "T", targets = { "n1" } }
   lu.assertStrContains(message, "targets wants a list of targets, each with its name")
 end

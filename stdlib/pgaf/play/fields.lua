@@ -90,6 +90,9 @@ function TYPE.targets(value)
   for _, one in pairs(type(value) == "table" and value or {}) do
     count = count + 1
     if type(one) ~= "table" or not is_text(one.name) then return nil, "a list of targets, each with its name" end
+    if one.groups ~= nil and list_problem(one.groups, is_text, "names") then
+      return nil, ("of target %q a list of its groups' names"):format(one.name)
+    end
   end
   if type(value) ~= "table" or count ~= #value then return nil, "a list of targets without holes" end
   return value

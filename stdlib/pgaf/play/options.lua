@@ -128,12 +128,14 @@ end
 -- What is wrong with a script that declares two plays; nil: nothing. The second would be checked, and its --tags and
 -- --start-at understood, only when the first had changed something.
 local function second_play(p)
-  local own = {}
+  local own, is_own = {}, false
   for _, one in ipairs(require("pgaf.play").declared) do
     local file = one.where:match "^(.*):%d+$"
-    if (one == p or #one.steps > 0) and file == program.script then own[#own + 1] = one end
+    if (one == p or #one.steps > 0) and file == program.script then
+      own[#own + 1], is_own = one, is_own or one == p
+    end
   end
-  if #own < 2 or (own[1] ~= p and own[2] ~= p) then return nil end
+  if #own < 2 or not is_own then return nil end
   return ("%s: a script has one play, and this is another beside the one at %s: make them sections of one " ..
     "(p:section), or two scripts"):format(own[2].where, own[1].where)
 end
