@@ -101,6 +101,16 @@ static int prepare(lua_State *L) {
   return 1 + o->argument_count;
 }
 
+/* program.verbosity: -v may stand before the script, and among its own arguments. */
+static int verbosity(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_getfield(L, -1, "pgafrun.program");
+  lua_getfield(L, -1, "verbosity");
+  int value = (int)lua_tointeger(L, -1);
+  lua_pop(L, 3);
+  return value;
+}
+
 /* Reads kind (and status of an exit) of the error on top. */
 static int error_exit_code(lua_State *L, bool *silent) {
   *silent = false;
@@ -125,7 +135,6 @@ static int error_exit_code(lua_State *L, bool *silent) {
 /* What a person reads when a script ends with an error: one sentence, its place, and with -vv the traceback. */
 typedef struct report {
   host_t *host;
-  const options_t *options;
   int code;
 } report_t;
 
@@ -133,7 +142,7 @@ typedef struct report {
 static int tell_error(lua_State *L) {
   report_t *report = lua_touserdata(L, 1);
   host_t *host = report->host;
-  const options_t *o = report->options;
+  int verbose = verbosity(L);
   bool silent;
   int code = report->code = error_exit_code(L, &silent);
   if (silent) return 0;
@@ -148,17 +157,18 @@ static int tell_error(lua_State *L) {
   }
   char *place = NULL;
   /* a place in the library says nothing to who runs a script */
-  bool tell_place = where && code != EXIT_USAGE && (o->verbosity > 0 || !strstr(where, "/stdlib/pgaf/"));
+  bool tell_place = where && code != EXIT_USAGE && (verbose > 0 || !strstr(where, "/stdlib/pgaf/"));
   if (tell_place && asprintf(&place, "%s\n  at: %s", text, where) < 0) place = NULL;
   log_fields(&host->runtime.log, LOG_ERROR, place ? place : text, NULL, 0);
   free(place);
-  if (traceback && o->verbosity >= 2) log_fields(&host->runtime.log, LOG_DEBUG, traceback, NULL, 0);
+  if (verbose >= 2) host->runtime.log.level = LOG_DEBUG;
+  if (traceback && verbose >= 2) log_fields(&host->runtime.log, LOG_DEBUG, traceback, NULL, 0);
   return 0;
 }
 
-static int report_error(host_t *host, const options_t *o) {
+static int report_error(host_t *host) {
   lua_State *L = host->L;
-  report_t report = {host, o, 1};
+  report_t report = {host, 1};
   lua_pushcfunction(L, tell_error);
   lua_insert(L, -2);
   lua_pushlightuserdata(L, &report);
@@ -180,7 +190,7 @@ static int run(host_t *host, const run_t *r) {
     return 1;
   }
   int nresults = 0;
-  if (host_run(host, o->argument_count, o->deadline, &nresults) != LUA_OK) return report_error(host, o);
+  if (host_run(host, o->argument_count, o->deadline, &nresults) != LUA_OK) return report_error(host);
   int code = nresults && lua_isinteger(L, -nresults) ? (int)lua_tointeger(L, -nresults) : 0;
   return code & 0xff;
 }
