@@ -5,9 +5,10 @@
 --     password = secret.command { "pass", "show", "pg/app" }        what a program prints
 --     password = secret.vault { file = "vault.yml", key = "app" }   a value of an Ansible vault file
 --
--- tostring, .., JSON, the log and the report show "<secret>". The value is fetched when it is first revealed and kept
--- out of the object, which therefore may be printed and walked through. What was revealed is also masked in texts that
--- come from elsewhere, such as the error message of a server (secret.mask).
+-- tostring, JSON, the log and the report show "<secret>"; what is joined to it (`"password=" .. password`) is a secret
+-- again. The value is fetched when it is first revealed and kept out of the object, which therefore may be printed and
+-- walked through. What was revealed is also masked in texts that come from elsewhere, such as the error message of a
+-- server (secret.mask).
 
 local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
@@ -33,7 +34,6 @@ local Secret = {
   __metatable = "secret",
   __tostring = function() return SHOWN end,
   __tojson = function() return SHOWN end,
-  __concat = function(a, b) return tostring(a) .. tostring(b) end,
 }
 
 local function refuse(code, message, hint)
@@ -44,6 +44,23 @@ local function new(entry)
   local object = setmetatable({}, Secret)
   entries[object] = entry
   return object
+end
+
+-- A part of a joined text, as it is once it is revealed.
+local function part(value)
+  local kind = type(value)
+  if entries[value] or kind == "string" or kind == "number" then return value end
+  return _G.error(("a secret is joined to a %s, which is no text"):format(kind), 3)
+end
+
+function Secret.__concat(a, b)
+  local left, right = part(a), part(b)
+  return new {
+    source = entries[a] and entries[a].source or entries[b].source,
+    fetch = function()
+      return (entries[left] and secret.reveal(left) or left) .. (entries[right] and secret.reveal(right) or right)
+    end,
+  }
 end
 
 local function checked_text(value, what)
@@ -182,6 +199,22 @@ function secret.literal(text, lab)
   hide(text)
   return new { source = "literal", value = text }
 end
+
+---What a function makes of the value, such as quote.conf: a secret again, worked out when it is revealed.
+---@param object pgaf.Secret
+---@param change fun(value: string): string
+---@return pgaf.Secret
+function secret.changed(object, change)
+  return new {
+    source = secret.source(object),
+    fetch = function() return change(secret.reveal(object)) end,
+  }
+end
+
+---Whether a secret was shown into this text (tostring, string.format), which has its mask and not its value.
+---@param text string
+---@return boolean
+function secret.is_shown_in(text) return text:find(SHOWN, 1, true) ~= nil end
 
 ---@param value any
 ---@return boolean

@@ -17,7 +17,6 @@ local secret = require "pgaf.secret"
 local template = {}
 
 local CHUNK = "template"
-local SHOWN_SECRET = tostring(secret.env "ANY")
 
 -- What templates may call beside their values.
 local LIBRARY = {
@@ -39,38 +38,35 @@ local function count_lines(text)
   return count
 end
 
--- The text as tokens: { "text"|"value"|"code"|"remark", content }.
+-- The text as tokens: { "text"|"value"|"code"|"remark", content, line = where it begins }.
 local function tokens_of(text, name)
   local tokens, at, line = {}, 1, 1
+  local function add(kind, content) tokens[#tokens + 1] = { kind, content, line = line } end
   while true do
     local from = text:find("<%", at, true)
     if not from then break end
-    if from > at then tokens[#tokens + 1] = { "text", text:sub(at, from - 1) } end
+    if from > at then add("text", text:sub(at, from - 1)) end
     line = line + count_lines(text:sub(at, from - 1))
     local sign = text:sub(from + 2, from + 2)
     if sign == "%" then
-      tokens[#tokens + 1] = { "text", "<%" }
+      add("text", "<%")
       at = from + 3
     else
       local to = text:find("%>", from + 2, true)
       if not to then refuse(name, line, "<% is never closed by %>") end
       local kind = sign == "=" and "value" or sign == "#" and "remark" or "code"
-      local content = text:sub(from + (kind == "code" and 2 or 3), to - 1)
-      -- a Lua comment would run on to the end of the program's line
-      if kind == "code" and content:find "^%s*%-%-[^\n]*$" then kind = "remark" end
-      tokens[#tokens + 1] = { kind, content }
+      add(kind, text:sub(from + (kind == "code" and 2 or 3), to - 1))
       line = line + count_lines(text:sub(from, to))
       at = to + 2
     end
   end
-  if at <= #text then tokens[#tokens + 1] = { "text", text:sub(at) } end
+  if at <= #text then add("text", text:sub(at)) end
   return tokens
 end
 
 local function is_silent(token) return token and (token[1] == "code" or token[1] == "remark") end
 
--- Statements alone on their lines: their indentation and line break are none of the result's. What is taken off the
--- texts is kept as a line break of the program, so that its lines stay those of the template.
+-- Statements alone on their lines: their indentation and line break are none of the result's.
 local function drop_empty_lines(tokens)
   local first = 1
   if tokens[1] then tokens[1].begins_line = true end
@@ -98,7 +94,6 @@ local function drop_empty_lines(tokens)
         if before then before[2] = before[2]:gsub("[ \t]*$", "") end
         if after then
           after[2], after.begins_line = after[2]:gsub("^[ \t]*\n", ""), true
-          tokens[last].break_after = true
         end
       end
     end
@@ -106,28 +101,31 @@ local function drop_empty_lines(tokens)
   end
 end
 
+-- The program, and for each of its lines that of the template. Each token ends its line: a Lua comment in one of them
+-- does not run on into the next.
 local function program_of(tokens)
-  local parts = {}
+  local parts, lines = {}, {}
   for _, token in ipairs(tokens) do
     local kind, content = token[1], token[2]
+    local part = ""
     if kind == "text" then
-      -- %q breaks lines where the text does
-      if content ~= "" then parts[#parts + 1] = ("_text(%s) "):format(("%q"):format(content)) end
+      if content ~= "" then part = ("_text(%s)\n"):format(("%q"):format(content)) end
     elseif kind == "value" then
-      parts[#parts + 1] = ("_value((%s)) "):format(content)
+      part = ("_value((%s\n))\n"):format(content)
     elseif kind == "code" then
-      parts[#parts + 1] = content .. " "
-    else
-      parts[#parts + 1] = ("\n"):rep(count_lines(content))
+      part = content .. "\n"
     end
-    if token.break_after then parts[#parts + 1] = "\n" end
+    parts[#parts + 1] = part
+    for i = 0, count_lines(part) - 1 do lines[#lines + 1] = token.line + math.min(i, count_lines(content)) end
   end
-  return table.concat(parts)
+  return table.concat(parts), lines
 end
 
-local function line_of(message)
+local function line_of(message, lines)
   local line, rest = message:match("^" .. CHUNK .. ":(%d+): (.*)$")
-  return math.tointeger(tonumber(line)), rest or message
+  line = tonumber(line)
+  -- an end that is missing is missed after the last line
+  return line and (lines[line] or lines[#lines]), rest or message
 end
 
 ---@class pgaf.Template
@@ -141,13 +139,13 @@ Template.__index = Template
 function template.compile(text, name)
   local tokens = tokens_of(text, name)
   drop_empty_lines(tokens)
-  local program = program_of(tokens)
+  local program, lines = program_of(tokens)
   local chunk, problem = load(program, "=" .. CHUNK, "t", {})
   if not chunk then
-    local line, message = line_of(problem)
+    local line, message = line_of(problem, lines)
     refuse(name, line, message)
   end
-  return setmetatable({ program = program, name = name }, Template)
+  return setmetatable({ program = program, lines = lines, name = name }, Template)
 end
 
 -- ------------------------------------------------------------------------------------------------------- rendering
@@ -169,9 +167,8 @@ local function environment(values, output, state)
     _text = function(text) output[#output + 1] = text end,
     _value = function(value)
       local text = value_of(value)
-      -- a secret that was put together with another text has become its own mask
-      if text:find(SHOWN_SECRET, 1, true) and not secret.is(value) then
-        _G.error("a secret was put together with another text; write it as a value of its own", 2)
+      if not secret.is(value) and secret.is_shown_in(text) then
+        _G.error("a secret was made a text (tostring, string.format), which is its mask; join it by .. instead", 2)
       end
       output[#output + 1] = text
     end,
@@ -186,6 +183,17 @@ local function environment(values, output, state)
   })
 end
 
+-- Where the template itself is, whoever raised: its function, or one among its values that it called.
+local function place(problem)
+  local level = 2
+  while true do
+    local info = debug.getinfo(level, "Sl")
+    if not info then return { problem = problem } end
+    if info.source == "=" .. CHUNK then return { problem = problem, line = info.currentline } end
+    level = level + 1
+  end
+end
+
 ---The text with its values. Raises kind "template".
 ---@param values table<string, any>
 ---@return string text
@@ -193,11 +201,14 @@ end
 function Template:render(values)
   local output, state = {}, { secret = false }
   local chunk = load(self.program, "=" .. CHUNK, "t", environment(values, output, state))
-  local ok, problem = pcall(chunk)
+  local ok, raised = xpcall(chunk, place)
   if not ok then
-    if type(problem) ~= "string" then refuse(self.name, nil, "a value cannot be had", problem) end
-    local line, message = line_of(problem)
-    refuse(self.name, line, message)
+    local problem, line = raised.problem, raised.line and self.lines[raised.line]
+    if type(problem) == "string" then
+      local _, message = line_of(problem, self.lines)
+      refuse(self.name, line, message)
+    end
+    refuse(self.name, line, "a value cannot be had: " .. tostring(problem), problem)
   end
   return table.concat(output), state.secret
 end

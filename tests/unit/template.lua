@@ -31,6 +31,11 @@ function T.test_lines_with_statements_alone_leave_nothing()
   lu.assertEquals(render "one <%# not alone %>\ntwo\n", "one \ntwo\n")
 end
 
+function T.test_a_comment_ends_with_its_mark()
+  lu.assertEquals(render "A<% local y = 1 -- note %>B<%= y -- value %>C\n", "AB1C\n")
+  fails("A<% local y = 1 -- note %>\n<%= y -- value\n%><%= nope %>", nil, 3, 'there is no value "nope"')
+end
+
 function T.test_loops_and_conditions()
   local text = "# head\n<% for i, one in ipairs(list) do %>\n  <%= i %>: <%= one %>\n<% end %>\n" ..
     "  <% if more then %> <%# why %>\nmore\n  <% else %>\nno more\n  <% end %>\nend"
@@ -48,6 +53,15 @@ function T.test_mistakes_name_the_line_of_the_template()
   fails("a\n<%= 1, 2 %>\n", nil, 2, "expected")
   fails("a\n<% x = = 1 %>\nb\n", nil, 2, "unexpected symbol")
   fails("a\n<%= os.exit() %>", nil, 2, 'there is no value "os"')
+  fails("a\n<%= %>", nil, 2, "unexpected symbol")
+end
+
+function T.test_what_a_function_raises_has_the_line_of_the_template()
+  fails("a\n<%= quote.sh(x.y) %>", { x = {} }, 2, "quote.sh wants a text, not nil")
+  fails("a\n<%= quote.conf(x) %>", { x = {} }, 2, "quote.conf wants a text, not a table")
+  fails("a\n\n<%= f() %>", { f = function() _G.error "no such thing" end }, 3, "no such thing")
+  fails("a\n<%= f() %>", { f = function() error.raise { kind = "file", message = "it is away" } end }, 2,
+    "it is away")
 end
 
 function T.test_a_secret_makes_a_secret_of_the_text()
@@ -59,8 +73,14 @@ function T.test_a_secret_makes_a_secret_of_the_text()
   lu.assertEquals({ text, is_secret }, { "p = public\n", false })
 end
 
+function T.test_a_secret_can_be_joined_and_quoted()
+  local made = template.compile("<%= 'p=' .. quote.conf(p) %>\n<%= quote.sh(p) %> <%= quote.pgpass(p) %>", "t")
+  local text, is_secret = made:render { p = secret.value "hunter's:2222" }
+  lu.assertEquals({ text, is_secret }, { "p='hunter''s:2222'\n'hunter'\\''s:2222' hunter's\\:2222", true })
+end
+
 function T.test_a_secret_that_became_its_own_mask_is_not_written()
-  fails("<%= 'p=' .. p %>", { p = secret.value "hunter-2222" }, 1, "put together")
+  fails("<%= tostring(p) %>", { p = secret.value "hunter-2222" }, 1, "join it by")
 end
 
 test.run("template", T)
