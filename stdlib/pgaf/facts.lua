@@ -16,7 +16,8 @@ local time = require "pgafrun.time"
 local facts = {}
 
 ---@alias pgaf.facts.Request
----| { [1]: "file", [2]: string } path -> { type, mode, user, group, sha256? } or false
+---| { [1]: "file", [2]: string } path -> pgaf.facts.File or false: with the digest of its content
+---| { [1]: "stat", [2]: string } path -> pgaf.facts.File or false: whatever is there, of any kind and size, never read
 ---| { [1]: "content", [2]: string } path -> text or false
 ---| { [1]: "sql", [2]: string, database: string, query: string, socket?: string, port?: integer } name -> decoded JSON
 ---  value; false without an answer. Of the node's own server, unless a socket's folder or a port are given
@@ -31,6 +32,15 @@ local facts = {}
 ---| { [1]: "dpkg", [2]: string } package -> { version?, held, some, residue } or false; version: of an installed one;
 ---  some: it is there, if only half installed; residue: only its configuration is
 ---| { [1]: "apt", [2]: "age" } -> seconds since apt's lists were fetched, or false
+
+---@class pgaf.facts.File
+---@field type string "file", "directory", "link", or another word of stat's: "fifo", "socket" ...
+---@field mode string octal, four digits
+---@field user string its name, or its number where it has no name
+---@field group string the same
+---@field size integer bytes
+---@field to? pgaf.facts.File of a link: what it points to in the end, unless that is not there
+---@field sha256? string of a file of up to 1 GiB, when it was asked for as "file"
 
 ---Answers by kind and key: snapshot.file["/etc/hosts"].
 ---@alias pgaf.Snapshot table<string, table<string, any>>
@@ -72,7 +82,7 @@ end
 -- -------------------------------------------------------------------------------------------------- the questions
 
 local KINDS = {
-  "file", "content", "sql", "sh", "service", "link", "user", "group", "unit", "sysctl", "dpkg", "apt",
+  "file", "stat", "content", "sql", "sh", "service", "link", "user", "group", "unit", "sysctl", "dpkg", "apt",
 }
 
 -- A table for each kind.
@@ -101,13 +111,23 @@ export LC_ALL=C
 contents() {
   for file do
     [ -f "$file" ] && [ -r "$file" ] || continue
-    echo "content $file"
+    printf 'content %s\n' "$file"
     while IFS= read -r line; do printf '= %s\n' "$line"; done <"$file"
     [ -z "$line" ] || printf '~ %s\n' "$line"
   done
 }
 answer() { (eval "$1") 2>/dev/null; echo " $?"; }
 ]]
+
+-- What there is, and what links point to. Only files are read for their digest: a pipe would wait for its writer, and
+-- what is larger is none of ours.
+local FILES = [[
+set -- %s
+stat -c 'file %%F|0%%a|%%U|%%G|%%u|%%g|%%s|%%n' -- "$@" 2>/dev/null || :
+for file do shift; [ ! -L "$file" ] || set -- "$@" "$file"; done
+[ $# -eq 0 ] || stat -L -c 'to %%F|0%%a|%%U|%%G|%%u|%%g|%%s|%%n' -- "$@" 2>/dev/null || :]]
+local SUMS = [[
+echo sums; find %s -maxdepth 0 -type f -size -1048577k -exec sha256sum -- {} + 2>/dev/null || :; echo 'sums end']]
 
 -- The server a question is for: the node's own, unless it names another.
 local function server_of(request)
@@ -169,10 +189,10 @@ end
 local function script_for(kinds, become, question, bindir)
   local lines = { HEAD }
   local function add(format, ...) lines[#lines + 1] = format:format(...) end
-  if #kinds.file > 0 then
-    add("stat -c 'file %%F|0%%a|%%U|%%G|%%n' -- %s 2>/dev/null || :", keys(kinds.file))
-    add("echo sums; sha256sum -- %s 2>/dev/null || :; echo 'sums end'", keys(kinds.file))
+  if #kinds.file + #kinds.stat > 0 then
+    add(FILES, keys(table.move(kinds.stat, 1, #kinds.stat, #kinds.file + 1, { table.unpack(kinds.file) })))
   end
+  if #kinds.file > 0 then add(SUMS, keys(kinds.file)) end
   if #kinds.content > 0 then add("contents %s", keys(kinds.content)) end
   for i, request in ipairs(kinds.sh) do
     -- its status is the last word of what it wrote: that of the pipe would be base64's
@@ -194,10 +214,28 @@ end
 
 local READ = setmetatable({}, { __index = system.READ })
 
+local function read_file(rest)
+  local kind, mode, user, group, uid, gid, size, path = rest:match "^(.-)|(%d+)|(.-)|(.-)|(%d+)|(%d+)|(%d+)|(.*)$"
+  return {
+    type = kind:find "^regular" and "file" or kind == "symbolic link" and "link" or kind,
+    mode = ("%04o"):format(tonumber(mode, 8)), size = math.tointeger(size),
+    user = user == "UNKNOWN" and uid or user, group = group == "UNKNOWN" and gid or group,
+  }, path
+end
+
+-- Where it was asked for both ways, both are answered.
 function READ.file(answers, rest)
-  local kind, mode, user, group, path = rest:match("^(.-)|(%d+)|(.-)|(.-)|(.*)$")
-  local short = kind:find("^regular") and "file" or kind == "symbolic link" and "link" or kind
-  answers.file[path] = { type = short, mode = ("%04o"):format(tonumber(mode, 8)), user = user, group = group }
+  for _, kind in ipairs { "file", "stat" } do
+    local file, path = read_file(rest)
+    if answers[kind][path] ~= nil then answers[kind][path] = file end
+  end
+end
+
+function READ.to(answers, rest)
+  for _, kind in ipairs { "file", "stat" } do
+    local file, path = read_file(rest)
+    if answers[kind][path] then answers[kind][path].to = file end
+  end
 end
 
 function READ.content(answers, path)
@@ -220,8 +258,10 @@ function READ.sql(answers, rest, kinds)
   answers.sql[kinds.sql[tonumber(index)][2]] = json.decode(crypto.base64_decode(encoded))
 end
 
+-- A backslash before the digest says that the name's own backslashes are doubled.
 local function read_sum(answers, line)
-  local digest, path = line:match("^(%x+) [ *](.*)$")
+  local escaped, digest, path = line:match "^(\\?)(%x+) [ *](.*)$"
+  if escaped == "\\" then path = path:gsub("\\\\", "\\") end
   if digest and answers.file[path] then answers.file[path].sha256 = digest end
 end
 

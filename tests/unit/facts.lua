@@ -49,6 +49,51 @@ function T.test_files_and_contents()
   lu.assertEquals(one.asked, 1)
 end
 
+function T.test_links_and_names_with_backslashes()
+  local file, link, lost, odd = folder .. "/file", folder .. "/link", folder .. "/lost", folder .. "/back\\bs\\nl"
+  fs.write(file, "a\n", { mode = tonumber("640", 8) })
+  fs.write(odd, "b\n")
+  process.run { "ln", "-s", "file", link }
+  process.run { "ln", "-s", "none", lost }
+  local snapshot = facts.new(node(), 5432):fetch {
+    { "file", file }, { "stat", file }, { "stat", link }, { "stat", lost }, { "file", odd }, { "content", odd },
+    { "stat", folder .. "/none" },
+  }
+  local stat = snapshot.stat
+  lu.assertEquals(snapshot.file[file].sha256, crypto.sha256 "a\n")
+  lu.assertEquals({ stat[file].type, stat[file].size, stat[file].sha256 }, { "file", 2 })
+  lu.assertEquals({ stat[link].type, stat[link].to.type, stat[link].to.mode }, { "link", "file", "0640" })
+  lu.assertEquals({ stat[lost].type, stat[lost].to }, { "link" })
+  lu.assertEquals(snapshot.file[odd].sha256, crypto.sha256 "b\n")
+  lu.assertEquals(snapshot.content[odd], "b\n")
+  lu.assertEquals(stat[folder .. "/none"], false)
+end
+
+-- A pipe without a writer, and what takes minutes to read.
+function T.test_only_files_of_a_bearable_size_are_read()
+  local pipe, huge, beside = folder .. "/pipe", folder .. "/huge", folder .. "/beside"
+  process.run { "mkfifo", pipe }
+  process.run { "truncate", "-s", "3000G", huge }
+  fs.write(beside, "x")
+  local one
+  task.timeout(30, function()
+    one = facts.new(node(), 5432):fetch {
+      { "file", pipe }, { "content", pipe }, { "file", huge }, { "stat", huge }, { "file", beside },
+    }
+  end)
+  lu.assertEquals({ one.file[pipe].type, one.content[pipe] }, { "fifo", false })
+  lu.assertEquals({ one.file[huge].type, one.file[huge].sha256, one.stat[huge].type }, { "file", nil, "file" })
+  lu.assertEquals(one.file[beside].sha256, crypto.sha256 "x")
+end
+
+function T.test_an_owner_without_a_name_is_a_number()
+  if process.self().uid ~= 0 then lu.skip "only root can give files away" end
+  fs.write(folder .. "/x", "")
+  process.run { "chown", "47110:47111", folder .. "/x" }
+  local file = facts.new(node(), 5432):fetch({ { "stat", folder .. "/x" } }).stat[folder .. "/x"]
+  lu.assertEquals({ file.user, file.group }, { "47110", "47111" })
+end
+
 function T.test_commands_and_packages()
   local snapshot = facts.new(node(), 5432):fetch {
     { "sh", "two lines", script = "echo a; echo b" }, { "sh", "fails", script = "echo x; exit 3" },

@@ -65,8 +65,8 @@ end
 
 -- Why it is not run; nil when it is.
 local function needless(options, facts)
-  if options.creates and facts.file[options.creates] then return true end
-  if options.removes and not facts.file[options.removes] then return true end
+  if options.creates and facts.stat[options.creates] then return true end
+  if options.removes and not facts.stat[options.removes] then return true end
   if options.unless and facts.sh[fact_of("unless", options.unless)] then return true end
   if options.only_if and not facts.sh[fact_of("only if", options.only_if)] then return true end
   return false
@@ -101,7 +101,7 @@ local function make(options)
   -- that a condition to run holds no longer is not promised; that what it makes is there, is
   local made = { reads = {}, settles = not (options.creates or options.removes or options.unless) or nil }
   for _, key in ipairs { "creates", "removes" } do
-    if options[key] then table.insert(made.reads, { "file", options[key] }) end
+    if options[key] then table.insert(made.reads, { "stat", options[key] }) end
   end
   for key, word in pairs(QUESTIONS) do
     local script = options[key]
