@@ -86,7 +86,8 @@ end
 function Node:files(list)
   local found = {}
   for _, path in ipairs(list) do
-    local described = self:run(("[ -f %s ] && stat -L -c '%%a %%U %%G' -- %s"):format(quote.sh(path), quote.sh(path)),
+    local word = quote.sh(path)
+    local described = self:run(("[ -f %s ] && [ ! -L %s ] && stat -c '%%a %%U %%G' -- %s"):format(word, word, word),
       { check = false }).stdout
     local mode, user, group = described:match "^(%d+) (%S+) (%S+)"
     found[path] = mode and {
@@ -112,7 +113,7 @@ function Node:push(path, content, options)
   fs.write(path, content, { mode = tonumber(mode, 8) })
   if user ~= self.user or options.group then
     self:run(("chown -- %s %s && chmod -- %s %s"):format(
-      quote.sh(user .. (options.group and ":" .. options.group or "")), quote.sh(path), mode, quote.sh(path)))
+      quote.sh(user .. ":" .. (options.group or "")), quote.sh(path), mode, quote.sh(path)))
   end
   return true
 end

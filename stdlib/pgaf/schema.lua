@@ -10,6 +10,7 @@ local schema = {}
 
 local function show(value)
   if type(value) == "string" then return ("%q"):format(value) end
+  if getmetatable(value) == "secret" then return "a secret" end
   if type(value) == "table" then return "a table" end
   return tostring(value)
 end

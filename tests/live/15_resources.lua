@@ -43,12 +43,16 @@ end
 local T = {}
 
 function T.test_01_file()
-  local made = resource.file { path = "/etc/a b", content = "one\n", mode = "0640", group = "adm" }
+  local made = resource.file { path = "/etc/a b", content = "one\n", mode = "0644", group = "adm" }
   converge(made)
-  lu.assertEquals(sh "cat '/etc/a b'; stat -c '%a %U %G' '/etc/a b'", "one\n640 root adm\n")
+  lu.assertEquals(sh "cat '/etc/a b'; stat -c '%a %U %G' '/etc/a b'", "one\n644 root adm\n")
   local _, changes = drift(made, "echo two >>'/etc/a b'; chmod 600 '/etc/a b'")
-  lu.assertEquals(changes[1], { what = "/etc/a b", before = "one\ntwo\n", after = "one\n" })
-  lu.assertEquals(changes[2], { what = "/etc/a b: mode", before = "0600", after = "0640" })
+  lu.assertEquals(changes[1], {
+    what = "/etc/a b", before = "(8 bytes, not for everybody to read)", after = "(4 bytes, not for everybody to read)",
+  })
+  lu.assertEquals(changes[2], { what = "/etc/a b: mode", before = "0600", after = "0644" })
+  _, changes = drift(made, "echo two >>'/etc/a b'")
+  lu.assertEquals(changes, { { what = "/etc/a b", before = "one\ntwo\n", after = "one\n" } })
   drift(made, "chown nobody '/etc/a b'")
   drift(made, "rm '/etc/a b'")
   converge(resource.file { path = "/etc/a b", state = "absent" })
@@ -57,6 +61,28 @@ function T.test_01_file()
   lu.assertTrue(changes[1].secret)
   lu.assertEquals(sh "cat /etc/password", secret.reveal(password))
   expect("config", probe, resource.file { path = "/etc", state = "absent" })
+end
+
+function T.test_01b_a_file_takes_the_place_of_what_is_none()
+  sh "echo one >/etc/real; ln -s real /etc/sym; mkfifo /etc/pipe"
+  local made = resource.file { path = "/etc/sym", content = "one\n" }
+  converge(made)
+  lu.assertEquals(sh "stat -c %F /etc/sym /etc/real", "regular file\nregular file\n")
+  converge(resource.file { path = "/etc/pipe", content = "one\n" })
+  converge(resource.file { path = "/etc/back\\slash", content = "one\n" })
+  converge(resource.file { path = "/etc/back\\slash", state = "absent" })
+end
+
+function T.test_01c_the_group_is_the_owners_own()
+  local made = resource.file { path = "/etc/owned", content = "x", user = "nobody" }
+  converge(made)
+  local _, changes = drift(made, "chgrp adm /etc/owned")
+  lu.assertEquals(changes, { { what = "/etc/owned: group", before = "adm", after = "nogroup" } })
+  drift(resource.template { path = "/etc/owned", text = "x" }, "chgrp adm /etc/owned")
+  made = resource.directory { path = "/srv/owned", user = "nobody" }
+  converge(made)
+  drift(made, "chgrp adm /srv/owned")
+  lu.assertEquals(sh "stat -c '%U %G' /srv/owned", "nobody nogroup\n")
 end
 
 function T.test_02_file_of_this_machine()
@@ -79,6 +105,12 @@ function T.test_03_directory()
   local difference, snapshot = probe(gone)
   expect("command", gone.apply, gone, target, difference, snapshot)
   converge(resource.directory { path = "/srv/app/data", state = "absent", recurse = true })
+  drift(resource.directory { path = "/srv/app", mode = "0755" }, "chmod 2755 /srv/app")
+  sh "ln -s app /srv/link"
+  drift(resource.directory { path = "/srv/link", mode = "0750" }, "chmod 700 /srv/app")
+  lu.assertEquals(sh "stat -c '%F' /srv/link; stat -c '%a' /srv/app; rm /srv/link", "symbolic link\n750\n")
+  converge(resource.directory { paths = { "/srv/x1", "/srv/x1/y" } })
+  converge(resource.directory { paths = { "/srv/x1", "/srv/x1/y" }, state = "absent" })
 end
 
 function T.test_04_link()
@@ -106,13 +138,13 @@ function T.test_05_template()
 end
 
 function T.test_06_line_and_block()
-  sh "printf 'a=1\\n#b=2\\nc=3' >/etc/lines; chmod 640 /etc/lines; chown nobody:adm /etc/lines"
+  sh "printf 'a=1\\n#b=2\\nc=3' >/etc/lines; chmod 604 /etc/lines; chown nobody:adm /etc/lines"
   local line = resource.line { path = "/etc/lines", pattern = "^#?b=", line = "b=7" }
   local _, changes = converge(line)
   lu.assertEquals(changes, { { what = "/etc/lines", before = "a=1\n#b=2\nc=3", after = "a=1\nb=7\nc=3" } })
   converge(resource.line { path = "/etc/lines", line = "a2=1", insert_after = "^a=" })
   converge(resource.line { path = "/etc/lines", pattern = "^c", state = "absent" })
-  lu.assertEquals(sh "cat /etc/lines; stat -c '%a %U %G' /etc/lines", "a=1\na2=1\nb=7\n640 nobody adm\n")
+  lu.assertEquals(sh "cat /etc/lines; stat -c '%a %U %G' /etc/lines", "a=1\na2=1\nb=7\n604 nobody adm\n")
   drift(line, "sed -i 's/^b=.*/b=8/' /etc/lines")
   local block = resource.block { path = "/etc/lines", lines = function(on) return { on.name, "$x `y`" } end }
   converge(block)
@@ -120,6 +152,35 @@ function T.test_06_line_and_block()
   converge(resource.block { path = "/etc/lines", state = "absent" })
   lu.assertEquals(sh "cat /etc/lines", "a=1\na2=1\nb=7\n")
   expect("config", probe, resource.line { path = "/etc/none", line = "x" })
+end
+
+function T.test_06b_owner_and_mode_stay_as_they_are_behind_a_link()
+  sh "cd /etc; echo a=1 >real.conf; chown 47110:47111 real.conf; chmod 600 real.conf; ln -s real.conf sym.conf"
+  converge(resource.line { path = "/etc/sym.conf", line = "b=2" })
+  lu.assertEquals(sh "cd /etc; stat -c %F sym.conf; stat -c '%a %u %g' real.conf; cat real.conf",
+    "symbolic link\n600 47110 47111\na=1\nb=2\n")
+  drift(resource.line { path = "/etc/sym.conf", line = "b=2", mode = "0640" }, "chmod 600 /etc/real.conf")
+  lu.assertEquals(sh "stat -c '%a %u %g' /etc/real.conf", "640 47110 47111\n")
+  -- an owner without a name, and no link
+  converge(resource.block { path = "/etc/real.conf", lines = { "c=3" } })
+  lu.assertEquals(sh "stat -c '%a %u %g' /etc/real.conf", "640 47110 47111\n")
+end
+
+function T.test_06c_what_cannot_be_edited_is_left_as_it_is()
+  local before = "# begin pgafrun\nold\nuser line 1\n"
+  sh "printf '# begin pgafrun\\nold\\nuser line 1\\n' >/etc/orphan; printf 'a\\0b\\nc\\n' >/etc/nul"
+  expect("config", probe, resource.block { path = "/etc/orphan", lines = { "ours" } })
+  lu.assertEquals(sh "cat /etc/orphan", before)
+  expect("config", probe, resource.line { path = "/etc/nul", line = "z" })
+end
+
+function T.test_06d_lines_with_secrets()
+  local password = secret.value "a-password-of-the-live-test"
+  local _, changes = converge(resource.line { path = "/etc/pw", create = true, line = "pw=" .. password })
+  lu.assertTrue(changes[1].secret)
+  converge(resource.block { path = "/etc/pw", lines = { "also=" .. password } })
+  lu.assertEquals(sh "stat -c %a /etc/pw; sed s/a-password-of-the-live-test/OK/ /etc/pw",
+    "600\npw=OK\n# begin pgafrun\nalso=OK\n# end pgafrun\n")
 end
 
 function T.test_07_user_and_group()

@@ -171,9 +171,11 @@ end
 function T.test_binary_and_too_large_are_told_and_not_shown()
   lu.assertEquals(diff.describe { what = "/bin/x", before = "\0\1", after = "\0\2\3" },
     { "/bin/x: binary: 2 bytes -> 3 bytes" })
+  lu.assertEquals(diff.describe { what = "/bin/x", before = "\0\1", after = "\0\2" },
+    { "/bin/x: binary: 2 bytes -> 2 bytes, others" })
   lu.assertEquals(diff.describe { what = "/bin/x", after = "\xff\xfe" }, { "/bin/x: binary: nothing -> 2 bytes" })
   lu.assertEquals(diff.describe { what = "/x", before = ("a\n"):rep(400000), after = ("b\n"):rep(400000) },
-    { "/x: too large to compare: 800.0 kB -> 800.0 kB" })
+    { "/x: too large to compare: 800.0 kB -> 800.0 kB, others" })
 end
 
 function T.test_long_diffs_are_cut_and_say_so()

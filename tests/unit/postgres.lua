@@ -131,8 +131,9 @@ function T.test_a_block_comes_and_goes_and_leaves_the_rest()
   lu.assertEquals(hba.with_block(first, "a", nil, "first"), text .. "\n")
   -- another name is another block; marks are whole lines
   lu.assertNil((select(2, hba.split(first, "b"))))
-  lu.assertNil((select(2, hba.split("x " .. block, "a"))))
-  lu.assertNil((select(2, hba.split("# begin pgafrun: a\nlocal all all peer\n", "a"))))
+  lu.assertNil((select(2, hba.split("x # begin pgafrun: a\nlocal all all peer\n", "a"))))
+  lu.assertErrorMsgContains("ends a block that no line began", hba.split, "x " .. block, "a")
+  lu.assertErrorMsgContains("begins a block that no line", hba.split, "# begin pgafrun: a\nlocal all all peer\n", "a")
   lu.assertEquals(hba.with_block(first, "b", block:gsub(": a", ": b"), "first"):sub(1, 20), "# begin pgafrun: b\nh")
 end
 

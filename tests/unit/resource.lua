@@ -1,4 +1,5 @@
 -- Resources by name: what their constructors check, and the texts that they edit.
+local crypto = require "pgafrun.crypto"
 local resource = require "pgaf.resource"
 local secret = require "pgaf.secret"
 local test = require "pgaf.test"
@@ -129,6 +130,13 @@ function T.test_a_line_takes_the_place_of_the_last_that_matches()
   lu.assertEquals(edited("Port 5\n", options, "Port 5"), "Port 5\n")
   lu.assertEquals(edited("A", options, "Port 5"), "A\nPort 5\n")
   lu.assertEquals(edited("", options, "Port 5"), "Port 5\n")
+  lu.assertEquals(edited("Port 5\nPort 22\n", options, "Port 5"), "Port 5\nPort 5\n")
+end
+
+function T.test_a_pattern_of_what_is_replaced_replaces_once()
+  local options = { pattern = "^#Port", state = "present" }
+  lu.assertEquals(edited("#Port 1\n#Port 2\n", options, "Port 5"), "#Port 1\nPort 5\n")
+  lu.assertEquals(edited("#Port 1\nPort 5\n", options, "Port 5"), "#Port 1\nPort 5\n")
 end
 
 function T.test_where_a_new_line_goes()
@@ -153,15 +161,20 @@ end
 local function target_with(content)
   local target = { name = "n", node = { name = "n" } }
   function target.node.push(_, path, text, options)
-    target.pushed = { path, text, options.mode, options.user }
+    target.pushed = { path, text, options.mode, options.user, options.group }
     content[path] = text
   end
   function target.node.pull(_, path) return content[path] end
   function target.facts()
-    local facts = { file = {}, content = {}, link = {} }
+    local facts = { file = {}, content = {}, link = {}, user = {} }
     setmetatable(facts.file, { __index = function(_, path)
-      return content[path] and { type = "file", mode = "0640", user = "u", group = "g" } or false
+      local text = content[path]
+      return text and {
+        type = "file", mode = target.mode or "0644", user = "u", group = "g", size = #text,
+        sha256 = crypto.sha256(text),
+      } or false
     end })
+    facts.stat = facts.file
     setmetatable(facts.content, { __index = function(_, path) return content[path] or false end })
     return facts
   end
@@ -181,7 +194,7 @@ function T.test_a_block_between_its_marks()
   local whole = "127.0.0.1 localhost\n# begin pgafrun\n10.0.0.1 a\n# end pgafrun\n" ..
     "# begin pgafrun two\nx\n# end pgafrun two\n"
   lu.assertEquals(content["/etc/hosts"], whole)
-  lu.assertEquals({ target.pushed[3], target.pushed[4] }, { "0640", "u" })
+  lu.assertEquals({ table.unpack(target.pushed, 3) }, { "0644", "u", "g" })
   content["/etc/hosts"] = whole:gsub("10.0.0.1 a", "10.0.0.9 b") .. "after\n"
   lu.assertNotNil(one:probe(target, target.facts()))
   local changes = one:changes(target, target.facts())
@@ -207,7 +220,118 @@ function T.test_a_secret_file_tells_its_change_and_that_it_is_secret()
   local made = resource.file { path = "/key", content = secret.value "new-key-value" }
   local changes = made:changes(target, target.facts())
   lu.assertEquals(changes[1], { what = "/key", before = "old", after = "new-key-value", secret = true })
-  lu.assertEquals(changes[2], { what = "/key: mode", before = "0640", after = "0600" })
+  lu.assertEquals(changes[2], { what = "/key: mode", before = "0644", after = "0600" })
+end
+
+function T.test_a_secret_in_a_line_or_a_block_is_written_and_not_shown()
+  local password, content = secret.value "a-password-of-the-test", {}
+  local target = target_with(content)
+  for _, made in ipairs {
+    resource.line { path = "/pw", line = "pw=" .. password, create = true },
+    resource.block { path = "/pw", lines = { "[x]", "pw=" .. password } },
+    resource.line { path = "/pw", line = function() return "pw2=" .. password end },
+    resource.block { path = "/pw", name = "2", lines = function() return { "pw2=" .. password } end },
+  } do
+    lu.assertNil(made.problems, problems(made))
+    lu.assertNotNil(made:probe(target, target.facts()))
+    lu.assertTrue(made:changes(target, target.facts())[1].secret)
+    made:apply(target, "", target.facts())
+    lu.assertNil(made:probe(target, target.facts()))
+    if not target.first_mode then target.first_mode = target.pushed[3] end
+  end
+  lu.assertEquals(target.first_mode, "0600")
+  lu.assertEquals(content["/pw"], ("pw=P\n# begin pgafrun\n[x]\npw=P\n# end pgafrun\npw2=P\n" ..
+    "# begin pgafrun 2\npw2=P\n# end pgafrun 2\n"):gsub("P", "a-password-of-the-test"))
+end
+
+function T.test_a_secret_that_became_its_mask_is_refused()
+  local password = secret.value "a-password-of-the-test"
+  for _, made in ipairs {
+    resource.file { path = "/x", content = ("pw=%s"):format(password) },
+    resource.line { path = "/x", line = "pw=" .. tostring(password) },
+    resource.block { path = "/x", lines = { "a", ("pw=%s"):format(password) } },
+    resource.command { script = ("login %s"):format(password) },
+  } do lu.assertStrContains(problems(made), "a secret was made a text") end
+  lu.assertStrContains(problems(resource.command { script = "login " .. password }), "not a secret")
+  local target = target_with { ["/x"] = "" }
+  local made = resource.file { path = "/x", content = function() return ("pw=%s"):format(password) end }
+  lu.assertErrorMsgContains("a secret was made a text", made.probe, made, target, target.facts())
+  made = resource.command { script = function() return "login " .. password end }
+  lu.assertErrorMsgContains("cannot be used here", made.changes, made, target)
+  lu.assertNil(resource.file({ path = "/x", content = secret.value "<secret>of its own</secret>" }).problems)
+end
+
+function T.test_what_not_everybody_may_read_is_not_shown()
+  local target = target_with { ["/key"] = "old\n", ["/pw"] = "a=private\nb=1\n" }
+  local function change_of(made) return made:changes(target, target.facts())[1] end
+  local why = "not for everybody to read"
+  local sizes = { what = "/key", before = ("(4 bytes, %s)"):format(why), after = ("(4 other bytes, %s)"):format(why) }
+  lu.assertEquals(change_of(resource.file { path = "/key", content = "new\n" }), sizes)
+  target.mode = "0640"
+  lu.assertEquals(change_of(resource.file { path = "/key", content = "new\n", mode = "0644" }), sizes)
+  lu.assertEquals(change_of(resource.template { path = "/key", text = "new\n", mode = "0644" }), sizes)
+  lu.assertEquals(change_of(resource.file { path = "/key", state = "absent" }),
+    { what = "/key", before = "(4 bytes, not for everybody to read)" })
+  lu.assertEquals(change_of(resource.line { path = "/pw", line = "b=2", pattern = "^b=" }).before,
+    "(14 bytes, not for everybody to read)")
+  target.mode = "0644"
+  lu.assertEquals(change_of(resource.file { path = "/key", content = "new\n", mode = "0644" }),
+    { what = "/key", before = "old\n", after = "new\n" })
+end
+
+function T.test_a_content_that_cannot_be_shown_differs_all_the_same()
+  local target = target_with { ["/bin"] = "a\0b", ["/big"] = ("a"):rep(300000) }
+  local made = resource.file { path = "/bin", content = "a\0c", mode = "0644" }
+  lu.assertEquals(made:changes(target, target.facts())[1],
+    { what = "/bin", before = "(3 bytes, not shown)", after = "(3 other bytes, not shown)" })
+  made = resource.file { path = "/big", content = ("b"):rep(300000), mode = "0644" }
+  lu.assertEquals(made:changes(target, target.facts())[1],
+    { what = "/big", before = "(300000 bytes, not shown)", after = "(300000 other bytes, not shown)" })
+end
+
+function T.test_marks_that_do_not_fit_together_are_refused()
+  local marks = { a = "# begin pgafrun\n", z = "# end pgafrun\n" }
+  for order, words in pairs {
+    ["a-"] = 'line 1, "# begin pgafrun", begins a block that no line "# end pgafrun" ends',
+    ["-z-"] = 'line 2, "# end pgafrun", ends a block that no line began',
+    ["aa-z"] = 'line 2, "# begin pgafrun", begins a block that line 1 began',
+    ["za"] = "line 1", ["azz"] = "line 3", ["az-az"] = "line 4",
+  } do
+    local content = { ["/x"] = order:gsub(".", { a = marks.a, z = marks.z, ["-"] = "user line\n" }) }
+    local target = target_with(content)
+    for _, state in ipairs { "present", "absent" } do
+      local made = resource.block { path = "/x", lines = state == "present" and { "ours" } or nil, state = state }
+      lu.assertErrorMsgContains(words, made.probe, made, target, target.facts())
+    end
+  end
+end
+
+function T.test_the_owner_behind_a_link_and_drift_of_it()
+  local target = target_with { ["/sym"] = "a=1\n" }
+  target.node.run = function() return { stdout = "/real\n" } end
+  local facts = target.facts()
+  facts.stat = {
+    ["/sym"] = {
+      type = "link", mode = "0777", user = "root", group = "root", size = 5,
+      to = { type = "file", mode = "0640", user = "u", group = "4711", size = 4 },
+    },
+    ["/nowhere"] = { type = "link", mode = "0777", user = "root", group = "root", size = 5 },
+  }
+  resource.line({ path = "/sym", line = "b=2" }):apply(target, "", facts)
+  lu.assertEquals(target.pushed, { "/real", "a=1\nb=2\n", "0640", "u", "4711" })
+  lu.assertEquals(resource.line({ path = "/sym", line = "a=1", mode = "0600" }):probe(target, facts),
+    "/sym has mode 0640, not 0600")
+  lu.assertNil(resource.line({ path = "/sym", line = "a=1", mode = "0640" }):probe(target, facts))
+  local made = resource.line { path = "/nowhere", line = "x", create = true }
+  lu.assertErrorMsgContains("a link to what is not there", made.probe, made, target, facts)
+end
+
+function T.test_a_file_with_bytes_that_a_shell_loses_is_not_edited()
+  local target = target_with { ["/x"] = "a\0b\nc\n" }
+  local facts = target.facts()
+  facts.content = { ["/x"] = "ab\nc\n" }
+  local made = resource.line { path = "/x", line = "z" }
+  lu.assertErrorMsgContains("bytes of value 0", made.probe, made, target, facts)
 end
 
 function T.test_versions_of_packages()

@@ -221,6 +221,12 @@ local function bytes(value)
   return #value < 10000 and #value .. " bytes" or ("%.1f kB"):format(#value / 1000)
 end
 
+-- Where both are of one size, that they differ is still to be seen.
+local function sizes(before, after)
+  local from, to = bytes(before), bytes(after)
+  return ("%s -> %s%s"):format(from, to, from == to and ", others" or "")
+end
+
 local function is_short(value) return not value or (#value <= 200 and not value:find "\n") end
 
 local function shortened(lines)
@@ -247,9 +253,9 @@ function diff.describe(change)
     lines = { what .. (not before and ": <secret>, was not there" or not after and ": <secret>, goes away" or
       ": differs, <secret>") }
   elseif #(before or "") + #(after or "") > MAX_BYTES then
-    lines = { ("%s: too large to compare: %s -> %s"):format(what, bytes(before), bytes(after)) }
+    lines = { ("%s: too large to compare: %s"):format(what, sizes(before, after)) }
   elseif is_binary(before or "") or is_binary(after or "") then
-    lines = { ("%s: binary: %s -> %s"):format(what, bytes(before), bytes(after)) }
+    lines = { ("%s: binary: %s"):format(what, sizes(before, after)) }
   else
     local shown_before, shown_after = before and mask.apply(before), after and mask.apply(after)
     if shown_before == shown_after and before ~= after then

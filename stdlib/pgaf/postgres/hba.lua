@@ -1,6 +1,8 @@
 -- Entries of pg_hba.conf: as parameters, as lines, and as a block of our own between two marks of a file that is
 -- otherwise somebody else's.
 
+local edit = require "pgaf.resource.edit"
+local error = require "pgafrun.error"
 local schema = require "pgaf.schema"
 
 local hba = {}
@@ -107,6 +109,7 @@ function hba.block(name, entries)
 end
 
 ---What is before the block of that name, the block with its marks (nil when there is none), and what is after it.
+---Raises kind "config" where one of its marks is there without the other.
 ---@param text string
 ---@param name string
 ---@return string before
@@ -114,11 +117,14 @@ end
 ---@return string after
 function hba.split(text, name)
   local first, last = marks(name)
-  -- marks are lines of their own
-  local from = (("\n" .. text):find("\n" .. first, 1, true))
-  local at = from and text:find(last, from + #first, true)
-  if not at then return text, nil, "" end
-  return text:sub(1, from - 1), text:sub(from, at + #last - 1), text:sub(at + #last)
+  local from, to, problem = edit.between(text, first:sub(1, -2), last:sub(1, -2))
+  if problem then
+    error.raise {
+      kind = "config", operation = "pg_hba " .. name, message = "pg_hba.conf: " .. problem, hint = edit.MEND_MARKS,
+    }
+  end
+  if not from then return text, nil, "" end
+  return text:sub(1, from - 1), text:sub(from, to), text:sub(to + 1)
 end
 
 ---The text with this block: where it is, or else at the place; block nil takes it away.

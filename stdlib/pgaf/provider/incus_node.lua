@@ -360,10 +360,10 @@ end
 
 -- ---------------------------------------------------------------------------------------------------------- files
 
--- "DIGEST MODE USER GROUP" for each file, "-" for what is none.
+-- "DIGEST MODE USER GROUP" for each file, "-" for what is none, such as a link: what is pushed takes its place.
 local DESCRIBE = [[
 for file do
-  if [ -f "$file" ]; then
+  if [ -f "$file" ] && [ ! -L "$file" ]; then
     digest=$(sha256sum <"$file") && echo "${digest%% *} $(stat -L -c '%04a %U %G' -- "$file")" || echo -
   else echo -; fi
 done]]

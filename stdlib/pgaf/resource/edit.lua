@@ -2,6 +2,7 @@
 -- stay as they are, unless they are given.
 
 local files = require "pgaf.resource.files"
+local quote = require "pgaf.quote"
 
 local edit = {}
 
@@ -29,6 +30,36 @@ function edit.lines(text)
   end
 end
 
+---Where a block of lines of ours is, from its first mark to its last, which are lines of their own.
+---@param text string
+---@param first_mark string without its line break
+---@param last_mark string
+---@return integer? from nil: there is none
+---@return integer? to with the last line break
+---@return string? problem there is a mark without the other: where the block ends, nobody can tell
+function edit.between(text, first_mark, last_mark)
+  local from, to, number, opened = nil, nil, 0, nil
+  for at, line in edit.lines(text) do
+    number = number + 1
+    if line == first_mark and from then
+      return nil, nil, ("line %d, %q, begins a block that line %d began"):format(number, line, opened)
+    elseif line == first_mark then
+      from, opened = at, number
+    elseif line == last_mark and (not from or to) then
+      return nil, nil, ("line %d, %q, ends a block that no line began"):format(number, line)
+    elseif line == last_mark then
+      to = math.min(at + #line, #text)
+    end
+  end
+  if from and not to then
+    return nil, nil, ("line %d, %q, begins a block that no line %q ends"):format(opened, first_mark, last_mark)
+  end
+  return from, to
+end
+
+---What is to be done about marks that do not fit together.
+edit.MEND_MARKS = "put the missing mark where the block ends or begins, or take the mark that is too many away"
+
 ---@class pgaf.resource.Edit
 ---@field path string
 ---@field create? boolean the file is made when it is not there
@@ -37,60 +68,66 @@ end
 ---@field group? string
 ---@field difference fun(existed: boolean): string told when the text is not as wanted
 ---@field done string what was done then
----@field wanted fun(text: string, target: pgaf.Target): string the text as it shall be; changes nothing that is right
+---@field wanted fun(text: string, target: pgaf.Target, refuse: fun(message: string, hint?: string)): string, boolean?
+---  the text as it shall be, and whether a secret was put there; changes nothing that is right
 
 ---@param options pgaf.resource.Edit
 ---@return pgaf.Resource
 function edit.new(options)
   local path = options.path
-  local made = { reads = { { "content", path }, { "file", path } } }
+  local made = { reads = { { "content", path }, { "stat", path } } }
 
+  local function refuse(message, hint) files.refuse(made, message, hint) end
+
+  -- The text, and the file: behind a link, the one it points to. No file: it is not there.
   local function now(facts)
-    local file, content = facts.file[path], facts.content[path]
-    if content then return content, true end
-    if file then
-      files.refuse(made, ("%s is a %s, or cannot be read"):format(path, file.type))
+    local file, content = facts.stat[path], facts.content[path]
+    if not file then return "", nil end
+    local is_link = file.type == "link"
+    if is_link then file = file.to end
+    if not file then refuse(path .. " is a link to what is not there") end
+    if not content then refuse(("%s is a %s, or cannot be read"):format(path, file.type)) end
+    -- a shell read it
+    if #content < file.size then
+      refuse(path .. " has bytes of value 0, or changes just now: it is no text whose lines can be edited")
     end
-    return "", false
+    return content, file, is_link
   end
 
+  local function wanted(text, target) return options.wanted(text, target, refuse) end
+
   function made:probe(target, facts)
-    local text, exists = now(facts)
-    local wanted = options.wanted(text, target)
-    if wanted ~= text then
-      if not exists and not options.create then
-        files.refuse(self, path .. " is not there", "create = true makes it, or let the step need what brings it")
+    local text, file = now(facts)
+    if wanted(text, target) ~= text then
+      if not file and not options.create then
+        refuse(path .. " is not there", "create = true makes it, or let the step need what brings it")
       end
-      return options.difference(exists)
+      return options.difference(file ~= nil)
     end
     -- what is not there and needs no text may stay away
-    local file = facts.file[path]
-    if not exists or file.type ~= "file" or not (options.mode or options.user or options.group) then return nil end
-    return files.ownership_difference(file, options, { node = { user = file.user } })
+    return file and files.ownership_difference(file, path, options)
   end
 
   function made:changes(target, facts)
-    local text, exists = now(facts)
-    local wanted = options.wanted(text, target)
-    if wanted == text then
-      local file = facts.file[path]
-      return files.changes(target, facts, {
-        path = path, mode = options.mode, user = options.user or file.user, group = options.group,
-      }, text)
+    local text, file = now(facts)
+    local after, is_secret = wanted(text, target)
+    local list = file and files.ownership_changes(file, path, options) or {}
+    if after ~= text then
+      local is_private = files.is_private(options.mode) or file and files.is_private(file.mode)
+      table.insert(list, 1, files.content_change(path, file and text or nil, after, is_private, is_secret))
     end
-    return { { what = path, before = exists and text or nil, after = wanted } }
+    return list
   end
 
   function made:apply(target, _, facts)
-    local text, exists = now(facts)
-    local file = exists and facts.file[path] or {}
-    local link = file.type == "link"
-    target.node:push(link and target.node:run("readlink -f -- " .. require "pgaf.quote".sh(path)).stdout:match "[^\n]+"
-      or path, options.wanted(text, target), {
-        mode = options.mode or (not link and file.mode) or "0644",
-        user = options.user or (not link and file.user) or target.node.user or "root",
-        group = options.group or (not link and file.group) or nil,
-      })
+    local text, file, is_link = now(facts)
+    local after, is_secret = wanted(text, target)
+    local real = is_link and target.node:run("readlink -f -- " .. quote.sh(path)).stdout:match "[^\n]+" or path
+    target.node:push(real, after, {
+      mode = options.mode or file and file.mode or is_secret and "0600" or "0644",
+      user = options.user or file and file.user or target.node.user or "root",
+      group = options.group or file and file.group or nil,
+    })
     return options.done
   end
 

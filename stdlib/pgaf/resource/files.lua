@@ -1,5 +1,6 @@
 -- What resources that write files have in common: how they differ, what --diff shows, where local files are found.
 
+local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local program = require "pgafrun.program"
@@ -51,64 +52,129 @@ function files.refuse(made, message, hint)
   error.raise { kind = "config", operation = ("%s %s"):format(made.kind, made.name), message = message, hint = hint }
 end
 
----Owner and mode as node:push wants them.
+---The group that is wanted: the owner's own, where nothing else is said. nil where that is not known.
+---@param user string the owner
+---@param options { group?: string }
+---@param facts? pgaf.Snapshot
+---@return string?
+function files.group_of(user, options, facts)
+  if options.group or not facts then return options.group end
+  if user == "root" then return "root" end
+  local known = facts.user and facts.user[user]
+  return known and known.groups[1] or nil
+end
+
+---Owner and mode as node:push wants them. On a machine of our own, a file of ours has the group that the machine gives.
 ---@param options { mode?: string, user?: string, group?: string }
 ---@param target pgaf.Target
+---@param facts? pgaf.Snapshot with the owner, whose own group is wanted where options have none
 ---@return { mode: string, user: string, group: string? }
-function files.ownership(options, target)
-  return { mode = options.mode, user = options.user or target.node.user or "root", group = options.group }
+function files.ownership(options, target, facts)
+  local wanted = { mode = options.mode, user = options.user or target.node.user or "root", group = options.group }
+  if wanted.user ~= target.node.user then wanted.group = files.group_of(wanted.user, options, facts) end
+  return wanted
+end
+
+---The facts that tell whether a file is as wanted.
+---@param options { path: string, user?: string, group?: string }
+---@param kind? "file"|"stat" default "file"
+---@return pgaf.facts.Request[]
+function files.reads(options, kind)
+  local reads = { { kind or "file", options.path } }
+  if options.user and not options.group then reads[2] = { "user", options.user } end
+  return reads
 end
 
 ---How a file differs from the wanted one, in one line; nil when it does not.
----@param now table|false the fact
+---@param now pgaf.facts.File|false
 ---@param options { path: string, mode?: string, user?: string, group?: string }
 ---@param target pgaf.Target
 ---@param digest fun(): string of the wanted content
+---@param facts? pgaf.Snapshot as of files.ownership
 ---@return string?
-function files.difference(now, options, target, digest)
+function files.difference(now, options, target, digest, facts)
   local path = options.path
   if not now then return path .. " is missing" end
   if now.type ~= "file" then return ("%s is a %s"):format(path, now.type) end
   if now.sha256 ~= digest() then return path .. " differs" end
-  return files.ownership_difference(now, options, target)
+  return files.ownership_difference(now, path, files.ownership(options, target, facts))
 end
 
----@param now table the fact
----@param options { path: string, mode?: string, user?: string, group?: string }
----@param target pgaf.Target
+---@param now pgaf.facts.File
+---@param path string
+---@param wanted { mode?: string, user?: string, group?: string }
 ---@return string?
-function files.ownership_difference(now, options, target)
-  local path, user = options.path, options.user or target.node.user or "root"
-  if options.mode and now.mode ~= options.mode then
-    return ("%s has mode %s, not %s"):format(path, now.mode, options.mode)
+function files.ownership_difference(now, path, wanted)
+  if wanted.mode and now.mode ~= wanted.mode then
+    return ("%s has mode %s, not %s"):format(path, now.mode, wanted.mode)
   end
-  if now.user ~= user then return ("%s belongs to %s, not %s"):format(path, now.user, user) end
-  if options.group and now.group ~= options.group then
-    return ("%s is of group %s, not %s"):format(path, now.group, options.group)
+  if wanted.user and now.user ~= wanted.user then
+    return ("%s belongs to %s, not %s"):format(path, now.user, wanted.user)
+  end
+  if wanted.group and now.group ~= wanted.group then
+    return ("%s is of group %s, not %s"):format(path, now.group, wanted.group)
   end
   return nil
 end
 
-local function shown(text)
-  if not text then return nil end
-  if #text > MAX_SHOWN or text:find("\0", 1, true) then return ("(%d bytes that are not shown)\n"):format(#text) end
-  return text
+---The same as changes.
+---@param now pgaf.facts.File
+---@param path string
+---@param wanted { mode?: string, user?: string, group?: string }
+---@return pgaf.Change[]
+function files.ownership_changes(now, path, wanted)
+  local list = {}
+  for _, key in ipairs { "mode", "user", "group" } do
+    if wanted[key] and now[key] ~= wanted[key] then
+      list[#list + 1] = { what = ("%s: %s"):format(path, key), before = now[key], after = wanted[key] }
+    end
+  end
+  return list
 end
 
----A change of a file's content, as --diff shows it. What is there is read from the node.
+---Whether a mode keeps a file from being read by everybody; what it says is then not for a terminal or a log either.
+---@param mode? string
+---@return boolean
+function files.is_private(mode) return mode ~= nil and not mode:find "[4-7]$" end
+
+---A change of a content that differs, as --diff shows it. What is private, large, or no text, is told by its size.
+---@param path string
+---@param before string|integer|nil the text, or its size; nil: it was not there
+---@param after string|nil nil: it goes
+---@param is_private boolean
+---@param is_secret? boolean
+---@return pgaf.Change
+function files.content_change(path, before, after, is_private, is_secret)
+  local function shown(value)
+    if not value or is_secret and type(value) == "string" then return value end
+    local is_plain = type(value) == "string" and #value <= MAX_SHOWN and not value:find("\0", 1, true)
+    if is_plain and not is_private then return value end
+    return ("(%d bytes, %s)"):format(type(value) == "string" and #value or value,
+      is_private and "not for everybody to read" or "not shown")
+  end
+  local now, wanted = shown(before), shown(after)
+  if now and now == wanted then wanted = wanted:gsub("bytes", "other bytes", 1) end
+  return { what = path, before = now, after = wanted, secret = is_secret or nil }
+end
+
+---A change of a file's content. What is there is read from the node, if it may be shown.
 ---@param target pgaf.Target
 ---@param facts pgaf.Snapshot
 ---@param path string
 ---@param after? string nil: it goes
 ---@param is_secret? boolean
+---@param mode? string that it shall have
 ---@return pgaf.Change
-function files.change(target, facts, path, after, is_secret)
-  local now = facts.file[path]
-  local before
-  if now and now.type == "file" then before = target.node:pull(path) end
-  -- what goes, and what is not for everybody to read, may be anything
-  if not after and now and not now.mode:find "[4-7]$" then is_secret = true end
-  return { what = path, before = shown(before), after = shown(after), secret = is_secret or nil }
+function files.change(target, facts, path, after, is_secret, mode)
+  local now = facts.file[path] or facts.stat and facts.stat[path]
+  local is_private, before = files.is_private(mode) or now and files.is_private(now.mode), nil
+  if now and now.type ~= "file" then
+    before, is_private = ("(a %s)"):format(now.type), files.is_private(mode)
+  elseif now then
+    before = now.size
+    if not before or before <= MAX_SHOWN and (is_secret or not is_private) then before = target.node:pull(path) end
+  end
+  return files.content_change(path, before, after, is_private, is_secret)
 end
 
 ---All changes of a file: content, mode, owner.
@@ -119,15 +185,11 @@ end
 ---@param is_secret? boolean
 ---@return pgaf.Change[]
 function files.changes(target, facts, options, text, is_secret)
-  local path, now, list = options.path, facts.file[options.path], {}
-  local content = files.change(target, facts, path, text, is_secret)
-  if content.before ~= content.after then list[1] = content end
-  if not now then return list end
-  local wanted = files.ownership(options, target)
-  for _, key in ipairs { "mode", "user", "group" } do
-    if wanted[key] and now[key] ~= wanted[key] then
-      list[#list + 1] = { what = ("%s: %s"):format(path, key), before = now[key], after = wanted[key] }
-    end
+  local path, now = options.path, facts.file[options.path]
+  local list = now and now.type == "file" and
+    files.ownership_changes(now, path, files.ownership(options, target, facts)) or {}
+  if not now or now.sha256 ~= crypto.sha256(text) then
+    table.insert(list, 1, files.change(target, facts, path, text, is_secret, options.mode))
   end
   return list
 end

@@ -1,6 +1,7 @@
 -- Types of resources' parameters, beside those of pgaf.schema: paths, modes, users, texts that may be secret, and
 -- values that are worked out for each target.
 
+local error = require "pgafrun.error"
 local schema = require "pgaf.schema"
 local secret = require "pgaf.secret"
 
@@ -24,7 +25,9 @@ parameter.name = schema.text { pattern = "[%a_][%w_.-]*%$?", what = "a name of l
 ---A text, also an empty one.
 ---@type pgaf.schema.Type
 function parameter.text(value, path, report)
-  if type(value) ~= "string" then report(path, ("wants a text, not %s"):format(type(value))) end
+  if type(value) ~= "string" then
+    report(path, ("wants a text, not %s"):format(secret.is(value) and "a secret" or type(value)))
+  end
   return value
 end
 
@@ -50,22 +53,53 @@ function parameter.secret(one)
   end
 end
 
+-- What is wrong with a text, or with one of a list, that would be written as it is.
+local function lost_secret(value)
+  for _, text in ipairs(type(value) == "table" and not secret.is(value) and value or { value }) do
+    if type(text) == "string" and secret.is_shown_in(text) then
+      return "has <secret> where a secret was made a text (tostring, string.format): join it by .. instead, " ..
+        "or use a template; a text that has this word of its own goes as secret.value(TEXT)"
+    end
+  end
+  return nil
+end
+
 ---What the type allows, or function(target) that returns it: for what is only known when the play runs.
 ---@param one pgaf.schema.Type
 ---@return pgaf.schema.Type
 function parameter.computed(one)
   return function(value, path, report)
     if is_function(value) then return value end
+    local problem = lost_secret(value)
+    if problem then report(path, problem) end
     return one(value, path, report)
   end
 end
 
----The value of a computed parameter on this target.
+local function refuse(message, hint)
+  error.raise { kind = "config", operation = "a value worked out for its target", message = message, hint = hint }
+end
+
+local function resolve(value, target)
+  if not is_function(value) then return value end
+  value = value(target)
+  local problem = lost_secret(value)
+  if problem then refuse("it " .. problem) end
+  return value
+end
+
+---The value of a computed parameter on this target; a secret is refused, as is a list with one.
 ---@param value any
 ---@param target pgaf.Target
 ---@return any
 function parameter.of(value, target)
-  if is_function(value) then return value(target) end
+  value = resolve(value, target)
+  for _, one in ipairs(type(value) == "table" and not secret.is(value) and value or { value }) do
+    if secret.is(one) then
+      refuse("it is a secret, which cannot be used here",
+        "a command takes secrets by env or stdin, a file by its content, a line or a template")
+    end
+  end
   return value
 end
 
@@ -75,9 +109,23 @@ end
 ---@return string text
 ---@return boolean is_secret
 function parameter.reveal(value, target)
-  value = parameter.of(value, target)
+  value = resolve(value, target)
   if secret.is(value) then return secret.reveal(value), true end
   return value, false
+end
+
+---The texts of a computed list that may have secrets in it, and whether it has one.
+---@param value any
+---@param target pgaf.Target
+---@return string[] texts
+---@return boolean is_secret
+function parameter.reveal_list(value, target)
+  local texts, is_secret = {}, false
+  for i, one in ipairs(resolve(value, target)) do
+    local text, hidden = parameter.reveal(one, target)
+    texts[i], is_secret = text, is_secret or hidden
+  end
+  return texts, is_secret
 end
 
 ---"present" or "absent", and whatever else is named.

@@ -1,4 +1,4 @@
--- Some lines of a file that is otherwise not ours, between two marks.
+-- Some lines of a file that is otherwise not ours, between two marks. A mark without the other is refused.
 --
 --     resource.block { path = "/etc/hosts", lines = { "10.0.0.7 backup" } }
 --     resource.block { path = "/etc/profile", name = "proxy", lines = function(target) return { ... } end }
@@ -10,24 +10,14 @@ local schema = require "pgaf.schema"
 
 ---@class pgaf.BlockOptions
 ---@field path string absolute, on the node
----@field lines? string[]|fun(target: pgaf.Target): string[] the lines between the marks
+---@field lines? (string|pgaf.Secret)[]|fun(target: pgaf.Target): (string|pgaf.Secret)[] the lines between the marks
 ---@field name? string tells several blocks of one file apart
 ---@field comment? string what a remark begins with in this file, default "#"
 ---@field state? "present"|"absent" default "present"
 ---@field create? boolean makes the file when it is not there, default true
----@field mode? string octal; default: as it is, "0644" for a new file
+---@field mode? string octal; default: as it is; for a new file "0644", with a secret in it "0600"
 ---@field user? string owner; default: as it is
 ---@field group? string default: as it is
-
-local function plain(text) return (text:gsub("%p", "%%%0")) end
-
--- First and last byte of the block, its last line break included.
-local function find(text, first_mark, last_mark)
-  local first = ("\n" .. text):find("\n" .. first_mark .. "\n", 1, true)
-  if not first then return nil end
-  local _, last = text:find("\n" .. plain(last_mark) .. "%f[\n\0]\n?", first)
-  return first, last
-end
 
 local COMMENT = "#"
 
@@ -39,23 +29,25 @@ end
 ---Whether a text has a block without a name, as it is marked by default.
 ---@param text string
 ---@return boolean
-local function is_in(text) return find(text, marks(COMMENT)) ~= nil end
+local function is_in(text) return edit.between(text, marks(COMMENT)) ~= nil end
 
 local function make(options)
   local path, label = options.path, options.name and " " .. options.name or ""
   local first_mark, last_mark = marks(options.comment, options.name)
 
   local function block(target)
-    local lines = parameter.of(options.lines, target)
-    return ("%s\n%s\n%s\n"):format(first_mark, table.concat(lines, "\n"), last_mark)
+    local lines, is_secret = parameter.reveal_list(options.lines, target)
+    return ("%s\n%s\n%s\n"):format(first_mark, table.concat(lines, "\n"), last_mark), is_secret
   end
 
-  local function wanted(text, target)
-    local first, last = find(text, first_mark, last_mark)
-    local ours = options.state == "present" and block(target) or ""
-    if first and last then return text:sub(1, first - 1) .. ours .. text:sub(last + 1) end
+  local function wanted(text, target, refuse)
+    local from, to, problem = edit.between(text, first_mark, last_mark)
+    if problem then refuse(("%s: %s"):format(path, problem), edit.MEND_MARKS) end
+    local ours, is_secret = "", false
+    if options.state == "present" then ours, is_secret = block(target) end
+    if from then return text:sub(1, from - 1) .. ours .. text:sub(to + 1), is_secret end
     if ours == "" then return text end
-    return edit.insert(text, #text + 1, ours)
+    return edit.insert(text, #text + 1, ours), is_secret
   end
 
   return edit.new {
@@ -69,7 +61,7 @@ return resource.define {
   kind = "block",
   parameters = {
     path = { parameter.path, required = true },
-    lines = { parameter.computed(schema.list(parameter.text)) },
+    lines = { parameter.computed(schema.list(parameter.secret(parameter.text))) },
     name = { parameter.line },
     comment = { parameter.line, default = COMMENT },
     state = { parameter.state(), default = "present" },

@@ -13,7 +13,7 @@ local schema = require "pgaf.schema"
 ---@class pgaf.DirectoryOptions
 ---@field path? string absolute, on the node; those above it are made as well
 ---@field paths? string[] instead of path: several of them
----@field mode? string octal, default "0700"
+---@field mode? string octal, default "0700"; all of it: "0755" takes a set-group-ID bit away
 ---@field user? string owner, default "root"
 ---@field group? string default: the owner's own
 ---@field state? "present"|"absent" default "present"
@@ -21,12 +21,16 @@ local schema = require "pgaf.schema"
 
 local function absent(options, paths)
   local made = { reads = {} }
-  for i, path in ipairs(paths) do made.reads[i] = { "file", path } end
+  for i, path in ipairs(paths) do made.reads[i] = { "stat", path } end
+
+  -- what is inside comes before what it is in
+  local order = table.move(paths, 1, #paths, 1, {})
+  table.sort(order, function(a, b) return a > b end)
 
   local function there(facts)
     local list = {}
-    for _, path in ipairs(paths) do
-      local now = facts.file[path]
+    for _, path in ipairs(order) do
+      local now = facts.stat[path]
       if now and now.type ~= "directory" then files.refuse(made, ("%s is a %s"):format(path, now.type)) end
       if now then list[#list + 1] = path end
     end
@@ -58,16 +62,23 @@ local function make(options)
   if options.state == "absent" then return absent(options, paths) end
   local mode = options.mode
   local made = { reads = {} }
-  for i, path in ipairs(paths) do made.reads[i] = { "file", path } end
+  for i, path in ipairs(paths) do made.reads[i] = { "stat", path } end
+  if options.user and not options.group then table.insert(made.reads, { "user", options.user }) end
+
+  -- What is there; a link stands for what it points to.
+  local function now_at(path, facts)
+    local now = facts.stat[path]
+    return now and now.to or now
+  end
 
   local function user_on(target) return options.user or target.node.user or "root" end
 
   local function differing(target, facts)
     local list, user = {}, user_on(target)
+    local group = files.group_of(user, options, facts)
     for _, path in ipairs(paths) do
-      local now = facts.file[path]
-      if not now or now.type ~= "directory" or now.mode ~= mode or now.user ~= user or
-        options.group and now.group ~= options.group then
+      local now = now_at(path, facts)
+      if not now or now.type ~= "directory" or now.mode ~= mode or now.user ~= user or group and now.group ~= group then
         list[#list + 1] = path
       end
     end
@@ -81,14 +92,14 @@ local function make(options)
 
   function made:changes(target, facts)
     local list = {}
-    local after = ("directory, mode %s, user %s%s"):format(mode, user_on(target),
-      options.group and ", group " .. options.group or "")
+    local group = files.group_of(user_on(target), options, facts)
+    local after = ("directory, mode %s, user %s%s"):format(mode, user_on(target), group and ", group " .. group or "")
     for i, path in ipairs(differing(target, facts)) do
-      local now = facts.file[path]
+      local now = now_at(path, facts)
       list[i] = {
         what = path, after = after,
         before = now and ("%s, mode %s, user %s%s"):format(now.type, now.mode, now.user,
-          options.group and ", group " .. now.group or "") or nil,
+          group and ", group " .. now.group or "") or nil,
       }
     end
     return list
@@ -96,7 +107,8 @@ local function make(options)
 
   function made:apply(target, _, facts)
     local list, user = differing(target, facts), user_on(target)
-    target.node:run(("install -d -m %s -o %s -g %s -- %s"):format(mode, quote.sh(user),
+    -- of five digits: with fewer, a set-group-ID bit that is there would stay
+    target.node:run(("install -d -m 0%s -o %s -g %s -- %s"):format(mode, quote.sh(user),
       options.group and quote.sh(options.group) or ('"$(id -gn %s)"'):format(quote.sh(user)), quote.sh_list(list)))
     return #list == 1 and "made " .. list[1] or ("made %d folders in %s"):format(#list, list[1]:match "^(.*)/")
   end

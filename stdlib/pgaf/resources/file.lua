@@ -5,7 +5,8 @@
 --     resource.file { path = "/etc/old.conf", state = "absent" }
 --
 -- It is written to a private temporary name and renamed: it is old or new, never half, and never readable by others in
--- between. The folder is not made: that is resource.directory's.
+-- between. It takes the place of a link, whatever that points to. The folder is not made: that is resource.directory's.
+-- --diff shows no content that not everybody may read.
 
 local crypto = require "pgafrun.crypto"
 local files = require "pgaf.resource.files"
@@ -24,11 +25,11 @@ local resource = require "pgaf.resource"
 
 local function make(options)
   local path = options.path
-  local made = { reads = { { "file", path } } }
+  local made = { reads = files.reads(options, options.state == "absent" and "stat" or "file") }
 
   if options.state == "absent" then
     function made:probe(_, facts)
-      local now = facts.file[path]
+      local now = facts.stat[path]
       if now and now.type == "directory" then
         files.refuse(self, path .. " is a directory", "a directory goes by resource.directory")
       end
@@ -51,7 +52,8 @@ local function make(options)
   end
 
   function made:probe(target, facts)
-    return files.difference(facts.file[path], options, target, function() return crypto.sha256((content(target))) end)
+    return files.difference(facts.file[path], options, target, function() return crypto.sha256((content(target))) end,
+      facts)
   end
 
   function made:changes(target, facts)
@@ -59,8 +61,8 @@ local function make(options)
     return files.changes(target, facts, options, text, is_secret)
   end
 
-  function made:apply(target)
-    target.node:push(path, (content(target)), files.ownership(options, target))
+  function made:apply(target, _, facts)
+    target.node:push(path, (content(target)), files.ownership(options, target, facts))
     return "wrote " .. path:match "[^/]+$"
   end
 

@@ -3,8 +3,9 @@
 --     resource.line { path = "/etc/ssh/sshd_config", pattern = "^#?%s*PermitRootLogin%s", line = "PermitRootLogin no" }
 --     resource.line { path = "/etc/fstab", pattern = "%sswap%s", state = "absent" }
 --
--- The last line that matches the pattern becomes the line; where none does, and the line is not there yet, it is put
--- after (or before) the last line that matches `insert_after` (`insert_before`), or at the end.
+-- The last line that matches the pattern becomes the line. Where the pattern does not match the line itself, that is
+-- done once: a line that is there already is left where it is. Where nothing matches, and the line is not there yet, it
+-- is put after (or before) the last line that matches `insert_after` (`insert_before`), or at the end.
 
 local edit = require "pgaf.resource.edit"
 local parameter = require "pgaf.resource.parameter"
@@ -13,13 +14,13 @@ local schema = require "pgaf.schema"
 
 ---@class pgaf.LineOptions
 ---@field path string absolute, on the node
----@field line? string|fun(target: pgaf.Target): string the line, without its line break
+---@field line? string|pgaf.Secret|fun(target: pgaf.Target): string|pgaf.Secret the line, without its line break
 ---@field pattern? string a Lua pattern: the line that is replaced, or, with state "absent", all lines that go
 ---@field insert_after? string a Lua pattern: where a new line goes; default: at the end
 ---@field insert_before? string a Lua pattern, or "BOF": the beginning of the file
 ---@field state? "present"|"absent" default "present"
 ---@field create? boolean makes the file when it is not there, default false
----@field mode? string octal; default: as it is, "0644" for a new file
+---@field mode? string octal; default: as it is; for a new file "0644", with a secret in it "0600"
 ---@field user? string owner; default: as it is
 ---@field group? string default: as it is
 
@@ -69,8 +70,8 @@ local function edited(text, options, line)
     if one == line then is_there = true end
     if options.pattern and one:find(options.pattern) then at, length = from, #one end
   end
+  if is_there and not (at and line:find(options.pattern)) then return text end
   if at then return text:sub(1, at - 1) .. line .. text:sub(at + length) end
-  if is_there then return text end
   return edit.insert(text, place(text, options), line .. "\n")
 end
 
@@ -78,7 +79,12 @@ local function make(options)
   local path, absent = options.path, options.state == "absent"
   return edit.new {
     path = path, create = options.create or absent, mode = options.mode, user = options.user, group = options.group,
-    wanted = function(text, target) return edited(text, options, parameter.of(options.line, target)) end,
+    wanted = function(text, target, refuse)
+      if not options.line then return edited(text, options) end
+      local line, is_secret = parameter.reveal(options.line, target)
+      if type(line) ~= "string" or line:find "\n" then refuse "the line that was worked out is no text of one line" end
+      return edited(text, options, line), is_secret
+    end,
     done = absent and "removed the line from " .. path or "wrote the line in " .. path,
     difference = function()
       return absent and ("the line is in %s"):format(path) or ("the line in %s differs, or is not there"):format(path)
@@ -90,7 +96,7 @@ return resource.define {
   kind = "line",
   parameters = {
     path = { parameter.path, required = true },
-    line = { parameter.computed(parameter.line) },
+    line = { parameter.computed(parameter.secret(parameter.line)) },
     pattern = { pattern },
     insert_after = { pattern },
     insert_before = { pattern },

@@ -16,10 +16,10 @@ local schema = require "pgaf.schema"
 
 local function make(options)
   local path, wanted = options.path, options.state == "present" and options.target or nil
-  local made = { reads = { { "link", path }, { "file", path } } }
+  local made = { reads = { { "link", path }, { "stat", path } } }
 
   function made:probe(_, facts)
-    local file, now = facts.file[path], facts.link[path]
+    local file, now = facts.stat[path], facts.link[path]
     if now and now == wanted then return nil end
     if file and file.type ~= "link" then
       if file.type ~= "file" or not options.force then
@@ -32,7 +32,7 @@ local function make(options)
   end
 
   function made:changes(_, facts)
-    return { { what = path, before = facts.link[path] or facts.file[path] and "a file" or nil, after = wanted } }
+    return { { what = path, before = facts.link[path] or facts.stat[path] and "a file" or nil, after = wanted } }
   end
 
   function made:apply(target)

@@ -33,7 +33,7 @@ end
 
 local function make(options)
   local path = options.path
-  local made = { reads = { { "file", path } } }
+  local made = { reads = files.reads(options) }
 
   local compiled
   local function render(target)
@@ -44,7 +44,8 @@ local function make(options)
   end
 
   function made:probe(target, facts)
-    return files.difference(facts.file[path], options, target, function() return crypto.sha256((render(target))) end)
+    return files.difference(facts.file[path], options, target, function() return crypto.sha256((render(target))) end,
+      facts)
   end
 
   function made:changes(target, facts)
@@ -52,8 +53,8 @@ local function make(options)
     return files.changes(target, facts, options, text, is_secret)
   end
 
-  function made:apply(target)
-    target.node:push(path, (render(target)), files.ownership(options, target))
+  function made:apply(target, _, facts)
+    target.node:push(path, (render(target)), files.ownership(options, target, facts))
     return "wrote " .. path:match "[^/]+$"
   end
 
