@@ -33,7 +33,8 @@ end }
 A name or a parameter that does not exist, or a value of the wrong type, is told with file and line by the plan, all of
 them at once, before anything is touched. Where a type says `fun(target)`, the value may be a function that is called
 for each target when the step runs: for what is not known before. A `pgaf.Secret` (see `pgaf.secret`) is masked wherever
-it would be shown. Parameters marked with **!** must be given.
+it would be shown, and what is joined to it (`"password=" .. password`) is one as well. Parameters marked with **!**
+must be given.
 ]]
 
 -- --------------------------------------------------------------------------------------------- reading the sources

@@ -252,7 +252,7 @@ function T.test_a_secret_that_became_its_mask_is_refused()
     resource.block { path = "/x", lines = { "a", ("pw=%s"):format(password) } },
     resource.command { script = ("login %s"):format(password) },
   } do lu.assertStrContains(problems(made), "a secret was made a text") end
-  lu.assertStrContains(problems(resource.command { script = "login " .. password }), "not a secret")
+  lu.assertStrContains(problems(resource.command { script = "login " .. password }), "by env or stdin")
   local target = target_with { ["/x"] = "" }
   local made = resource.file { path = "/x", content = function() return ("pw=%s"):format(password) end }
   lu.assertErrorMsgContains("a secret was made a text", made.probe, made, target, target.facts())

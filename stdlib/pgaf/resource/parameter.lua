@@ -57,8 +57,8 @@ end
 local function lost_secret(value)
   for _, text in ipairs(type(value) == "table" and not secret.is(value) and value or { value }) do
     if type(text) == "string" and secret.is_shown_in(text) then
-      return "has <secret> where a secret was made a text (tostring, string.format): join it by .. instead, " ..
-        "or use a template; a text that has this word of its own goes as secret.value(TEXT)"
+      return "has <secret> where a secret was made a text (tostring, string.format): what may be a secret is joined " ..
+        "by .., and a command has it by env or stdin; a text that has this word of its own goes as secret.value(TEXT)"
     end
   end
   return nil

@@ -32,7 +32,14 @@ local DEFAULT_SECONDS = 300
 ---@field name? string what lists and errors call it; default: its first words
 ---@field done? string what the report says afterwards, default "ran NAME"
 
-local script_type = schema.text()
+-- What a shell shall do is shown in lists and errors, and has no secrets in it.
+local function script_type(value, path, report)
+  if secret.is(value) then
+    report(path, "is a secret, or was joined to one: the script gets it by env or stdin")
+    return value
+  end
+  return schema.text()(value, path, report)
+end
 
 -- A list of words; a secret is not among them.
 local function words(value, path, report)
@@ -59,6 +66,7 @@ end
 local function name_of(options)
   if options.name then return options.name end
   local what = options.script or options.argv
+  if secret.is(what) then return "(a secret)" end
   if type(what) == "table" then return first_words(table.concat(what, " ")) end
   return type(what) == "string" and first_words(what) or "(worked out for each target)"
 end
