@@ -277,6 +277,9 @@ function T.test_what_not_everybody_may_read_is_not_shown()
   target.mode = "0644"
   lu.assertEquals(change_of(resource.file { path = "/key", content = "new\n", mode = "0644" }),
     { what = "/key", before = "old\n", after = "new\n" })
+  lu.assertEquals(change_of(resource.file { path = "/key", content = "new\n", shown = true }).after, "new\n")
+  lu.assertEquals(change_of(resource.line { path = "/pw", line = "b=2", pattern = "^b=", shown = false }).before,
+    "(14 bytes, not for everybody to read)")
 end
 
 function T.test_a_content_that_cannot_be_shown_differs_all_the_same()

@@ -27,6 +27,7 @@ local function hba(formation, target, members)
   local render = target.role == "monitor" and access.monitor_hba or access.node_hba
   return file {
     path = target.paths.hba, user = formation.owner, content = function() return render(formation, members()) end,
+    shown = true,
   }
 end
 

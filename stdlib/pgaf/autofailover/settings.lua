@@ -324,7 +324,9 @@ function settings.files(formation, hba)
   return function(target)
     local paths, owner = target.paths, formation.owner
     local is_monitor = target.role == "monitor"
-    local function owned(path, content) return resource.file { path = path, user = owner, content = content } end
+    local function owned(path, content)
+      return resource.file { path = path, user = owner, content = content, shown = true }
+    end
     target.facts:want(MEMORY)
     local resources = {
       owned(paths.node_conf, function()

@@ -66,6 +66,7 @@ edit.MEND_MARKS = "put the missing mark where the block ends or begins, or take 
 ---@field mode? string
 ---@field user? string
 ---@field group? string
+---@field shown? boolean
 ---@field difference fun(existed: boolean): string told when the text is not as wanted
 ---@field done string what was done then
 ---@field wanted fun(text: string, target: pgaf.Target, refuse: fun(message: string, hint?: string)): string, boolean?
@@ -113,7 +114,7 @@ function edit.new(options)
     local after, is_secret = wanted(text, target)
     local list = file and files.ownership_changes(file, path, options) or {}
     if after ~= text then
-      local is_private = files.is_private(options.mode) or file and files.is_private(file.mode)
+      local is_private = files.is_private(file, options)
       table.insert(list, 1, files.content_change(path, file and text or nil, after, is_private, is_secret))
     end
     return list

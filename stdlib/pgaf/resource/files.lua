@@ -132,10 +132,16 @@ function files.ownership_changes(now, path, wanted)
   return list
 end
 
----Whether a mode keeps a file from being read by everybody; what it says is then not for a terminal or a log either.
----@param mode? string
+local function is_closed(mode) return mode ~= nil and not mode:find "[4-7]$" end
+
+---Whether --diff keeps a content to itself: what not everybody may read is not for a terminal or a log either.
+---@param now pgaf.facts.File|false|nil
+---@param options { mode?: string, shown?: boolean }
 ---@return boolean
-function files.is_private(mode) return mode ~= nil and not mode:find "[4-7]$" end
+function files.is_private(now, options)
+  if options.shown ~= nil then return not options.shown end
+  return is_closed(options.mode) or now and is_closed(now.mode) or false
+end
 
 ---A change of a content that differs, as --diff shows it. What is private, large, or no text, is told by its size.
 ---@param path string
@@ -163,13 +169,13 @@ end
 ---@param path string
 ---@param after? string nil: it goes
 ---@param is_secret? boolean
----@param mode? string that it shall have
+---@param options? { mode?: string, shown?: boolean } of the file as it shall be
 ---@return pgaf.Change
-function files.change(target, facts, path, after, is_secret, mode)
+function files.change(target, facts, path, after, is_secret, options)
   local now = facts.file[path] or facts.stat and facts.stat[path]
-  local is_private, before = files.is_private(mode) or now and files.is_private(now.mode), nil
+  local is_private, before = files.is_private(now, options or {}), nil
   if now and now.type ~= "file" then
-    before, is_private = ("(a %s)"):format(now.type), files.is_private(mode)
+    before, is_private = ("(a %s)"):format(now.type), files.is_private(nil, options or {})
   elseif now then
     before = now.size
     if not before or before <= MAX_SHOWN and (is_secret or not is_private) then before = target.node:pull(path) end
@@ -180,7 +186,7 @@ end
 ---All changes of a file: content, mode, owner.
 ---@param target pgaf.Target
 ---@param facts pgaf.Snapshot
----@param options { path: string, mode?: string, user?: string, group?: string }
+---@param options { path: string, mode?: string, user?: string, group?: string, shown?: boolean }
 ---@param text string
 ---@param is_secret? boolean
 ---@return pgaf.Change[]
@@ -189,7 +195,7 @@ function files.changes(target, facts, options, text, is_secret)
   local list = now and now.type == "file" and
     files.ownership_changes(now, path, files.ownership(options, target, facts)) or {}
   if not now or now.sha256 ~= crypto.sha256(text) then
-    table.insert(list, 1, files.change(target, facts, path, text, is_secret, options.mode))
+    table.insert(list, 1, files.change(target, facts, path, text, is_secret, options))
   end
   return list
 end

@@ -18,6 +18,7 @@ local schema = require "pgaf.schema"
 ---@field mode? string octal; default: as it is; for a new file "0644", with a secret in it "0600"
 ---@field user? string owner; default: as it is
 ---@field group? string default: as it is
+---@field shown? boolean whether --diff shows the content; default: if everybody may read the file
 
 local COMMENT = "#"
 
@@ -52,6 +53,7 @@ local function make(options)
 
   return edit.new {
     path = path, create = options.create, mode = options.mode, user = options.user, group = options.group,
+    shown = options.shown,
     wanted = wanted, done = ("wrote the block%s in %s"):format(label, path),
     difference = function() return ("the block%s in %s differs, or is not there"):format(label, path) end,
   }
@@ -69,6 +71,7 @@ return resource.define {
     mode = { parameter.mode },
     user = { parameter.name },
     group = { parameter.name },
+    shown = { schema.boolean() },
   },
   words = { dest = "path", block = "lines", marker = "name", owner = "user" },
   name = function(options) return options.path end,

@@ -6,13 +6,13 @@
 --
 -- It is written to a private temporary name and renamed: it is old or new, never half, and never readable by others in
 -- between. It takes the place of a link, whatever that points to. The folder is not made: that is resource.directory's.
--- --diff shows no content that not everybody may read.
 
 local crypto = require "pgafrun.crypto"
 local files = require "pgaf.resource.files"
 local parameter = require "pgaf.resource.parameter"
 local quote = require "pgaf.quote"
 local resource = require "pgaf.resource"
+local schema = require "pgaf.schema"
 
 ---@class pgaf.FileOptions
 ---@field path string absolute, on the node
@@ -21,6 +21,7 @@ local resource = require "pgaf.resource"
 ---@field mode? string octal, default "0600"
 ---@field user? string owner, default "root" (on this machine itself, who runs pgafrun)
 ---@field group? string default: the owner's own
+---@field shown? boolean whether --diff shows the content; default: if everybody may read the file
 ---@field state? "present"|"absent" default "present"
 
 local function make(options)
@@ -78,6 +79,7 @@ return resource.define {
     mode = { parameter.mode, default = "0600" },
     user = { parameter.name },
     group = { parameter.name },
+    shown = { schema.boolean() },
     state = { parameter.state(), default = "present" },
   },
   words = { dest = "path", src = "source", owner = "user" },

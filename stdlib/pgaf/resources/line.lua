@@ -23,6 +23,7 @@ local schema = require "pgaf.schema"
 ---@field mode? string octal; default: as it is; for a new file "0644", with a secret in it "0600"
 ---@field user? string owner; default: as it is
 ---@field group? string default: as it is
+---@field shown? boolean whether --diff shows the content; default: if everybody may read the file
 
 ---A Lua pattern.
 ---@type pgaf.schema.Type
@@ -79,6 +80,7 @@ local function make(options)
   local path, absent = options.path, options.state == "absent"
   return edit.new {
     path = path, create = options.create or absent, mode = options.mode, user = options.user, group = options.group,
+    shown = options.shown,
     wanted = function(text, target, refuse)
       if not options.line then return edited(text, options) end
       local line, is_secret = parameter.reveal(options.line, target)
@@ -105,6 +107,7 @@ return resource.define {
     mode = { parameter.mode },
     user = { parameter.name },
     group = { parameter.name },
+    shown = { schema.boolean() },
   },
   words = {
     dest = "path", regexp = "pattern", regex = "pattern", insertafter = "insert_after", insertbefore = "insert_before",

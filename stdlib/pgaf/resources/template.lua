@@ -25,6 +25,7 @@ local templates = require "pgaf.template"
 ---@field mode? string octal, default "0600"
 ---@field user? string owner, default "root"
 ---@field group? string default: the owner's own
+---@field shown? boolean whether --diff shows the content; default: if everybody may read the file
 
 local function compile(options, made)
   if options.text then return templates.compile(options.text, "for " .. options.path) end
@@ -71,6 +72,7 @@ return resource.define {
     mode = { parameter.mode, default = "0600" },
     user = { parameter.name },
     group = { parameter.name },
+    shown = { schema.boolean() },
   },
   words = { dest = "path", src = "source", content = "text", vars = "values", owner = "user" },
   name = function(options) return options.path end,
