@@ -13,7 +13,10 @@ local conf <const> = folder .. "/app/app.conf"
 
 local p = play.new { title = "An application", targets = { here.target "app" } }
 p:step { "folder", resource = resource.directory { path = folder .. "/app" } }
-p:step { "settings", needs = "folder", resource = resource.file { path = conf, content = "port = 80\nlog = on\n" } }
+p:step {
+  "settings", needs = "folder",
+  resource = resource.file { path = conf, content = "port = 80\nlog = on\n", mode = "0644" },
+}
 p:step {
   "log level", needs = "settings", resource = resource.line { path = conf, pattern = "^log", line = "log = off" },
 }
@@ -26,5 +29,5 @@ print "made:"
 assert(play.main(p, {}) == 0)
 
 print "somebody changes a file by hand:"
-fs.write(conf, "port = 8080\nlog = off\n")
+fs.write(conf, "port = 8080\nlog = off\n", { mode = tonumber("644", 8) })
 return play.main(p, { check = true, diff = true }) == 2 and 0 or 1
