@@ -6,8 +6,12 @@
 --     resource.pg_grant { role = "public", database = "app", on = "database", privileges = { "temporary" },
 --                         state = "absent" }
 --
+--     resource.pg_grant { role = "public", database = "app", on = "functions", privileges = { "execute" },
+--                         default_of = "app", default_in = "database", state = "absent" }
+--
 -- Privileges that are held beside these stay, unless exact = true. `default_of` also covers what that role will make
--- in the schema from now on.
+-- from now on. What everybody may do with it by PostgreSQL's own default (execute functions) cannot be taken away for
+-- one schema: it is refused, and default_in = "database" takes it away for all of them.
 
 local acl = require "pgaf.postgres.acl"
 local parameter = require "pgaf.resource.parameter"
@@ -28,6 +32,7 @@ local ident, literal = pg.quote_ident, pg.quote_literal
 ---@field names? string[] which tables, sequences or functions ("f(integer, text)", or "f"); default: all in the schema
 ---@field grant_option? boolean the role may pass them on, default false
 ---@field default_of? string a role: also on the tables, sequences or functions that it makes later
+---@field default_in? "schema"|"database" where it makes them: in that schema (default), or anywhere in the database
 ---@field exact? boolean true: no other privileges, default false
 ---@field on_primary? boolean true: nothing to do on a standby, default false: changing it there is refused
 ---@field state? "present"|"absent" absent: these are revoked; default "present"
@@ -53,18 +58,30 @@ select format('%%I.%%I(%%s)', nspname, proname, pg_get_function_identity_argumen
 from pg_proc p join pg_namespace n on n.oid = pronamespace where nspname = %s]],
 }
 
+-- Who holds what, and from whom: an object's owner, or others who may pass it on (`others`).
+-- Default privileges are of a schema (`defaults`: schema -> held) or of the database ("": there is no schema of that
+-- name). The latter stand in the place of the built-in ones; those of a schema are given beside them.
 local QUERY = [[
+with defaults as (
+  select coalesce(nspname, '') as schema, privilege_type, is_grantable from (
+    select defaclnamespace, defaclacl from pg_default_acl where defaclrole = %s and defaclobjtype = %s
+    union all select 0, acldefault(%s, %s) where not exists (select from pg_default_acl
+      where defaclrole = %s and defaclobjtype = %s and defaclnamespace = 0)) all_of_them (namespace, acl)
+  left join pg_namespace n on n.oid = namespace, aclexplode(acl) where grantee = %s)
 select json_build_object(
   'role', %s, 'default_of', %s, 'schema', exists (select from pg_namespace where nspname = %s),
   'objects', (select json_agg(json_build_object('name', name, 'plain', plain, 'mine', owner = %s, 'held',
     (select json_object_agg(privilege_type, passes_on) from (select privilege_type, bool_or(is_grantable) as passes_on
-      from aclexplode(acl) where grantee = %s group by privilege_type) held)) order by name)
+      from aclexplode(acl) where grantee = %s group by privilege_type) held), 'others',
+    (select json_object_agg(grantor, privileges) from (select pg_get_userbyid(grantor) as grantor,
+      json_agg(privilege_type) as privileges from aclexplode(acl) where grantee = %s and grantor <> owner
+      group by grantor) others)) order by name)
     from (%s) objects (name, plain, owner, acl)),
-  'default', (select json_object_agg(privilege_type, is_grantable) from pg_default_acl, aclexplode(defaclacl)
-    where defaclrole = (select oid from pg_roles where rolname = %s) and defaclobjtype = %s
-    and defaclnamespace = (select oid from pg_namespace where nspname = %s) and grantee = %s))]]
+  'defaults', (select json_object_agg(schema, held) from (select schema,
+    json_object_agg(privilege_type, is_grantable) as held from defaults group by schema) schemas))]]
 
-local DEFAULT_TYPES = { tables = "r", sequences = "S", functions = "f" }
+-- As pg_default_acl has them, and as acldefault() does.
+local DEFAULT_TYPES = { tables = { "r", "r" }, sequences = { "S", "s" }, functions = { "f", "f" } }
 local SQL_WORDS = {
   database = "database", schema = "schema", tables = "table", sequences = "sequence", functions = "routine",
 }
@@ -74,14 +91,18 @@ local function exists(role)
   return ("exists (select from pg_roles where rolname = %s)"):format(literal(role))
 end
 
+local function oid_of(role) return ("(select oid from pg_roles where rolname = %s)"):format(literal(role)) end
+
 local function query(options)
-  local role, where = literal(options.role), literal(options.schema)
+  local where = literal(options.schema)
   local public = options.role == "public"
-  local oid = public and "0" or ("(select oid from pg_roles where rolname = %s)"):format(role)
+  local oid = public and "0" or oid_of(options.role)
   local default_of = options.default_of
-  return QUERY:format(public and "true" or exists(options.role), default_of and exists(default_of) or "true", where,
-    oid, oid, OBJECTS[options.on]:format(where), literal(default_of or ""),
-    literal(DEFAULT_TYPES[options.on] or "-"), where, oid)
+  local types = default_of and DEFAULT_TYPES[options.on] or { "-", "r" }
+  local maker, kind = default_of and oid_of(default_of) or "null::oid", literal(types[1])
+  return QUERY:format(maker, kind, literal(types[2]), maker, maker, kind, oid,
+    public and "true" or exists(options.role), default_of and exists(default_of) or "true", where,
+    oid, oid, oid, OBJECTS[options.on]:format(where))
 end
 
 local function is_table(value) return type(value) == "table" and value or nil end
@@ -127,8 +148,26 @@ end
 
 local function grantee(options) return options.role == "public" and "public" or ident(options.role) end
 
--- The statements of a plan, `on` being what follows ON.
-local function statements(options, plan, on)
+-- Of these privileges, those that this grantor gave.
+local function given_by(names, privileges)
+  local list = {}
+  for _, name in ipairs(names) do
+    for _, one in ipairs(privileges) do
+      if one == name then list[#list + 1] = name end
+    end
+  end
+  return list
+end
+
+local function sorted_keys(map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+-- The statements of a plan, `on` being what follows ON. What somebody else than the owner gave, only they can take.
+local function statements(options, plan, on, others)
   local list = {}
   local function add(format, names)
     if #names > 0 then
@@ -138,10 +177,15 @@ local function statements(options, plan, on)
   add("grant %s on %s to %s" .. (options.grant_option and " with grant option" or ""), plan.grant)
   add("revoke %s on %s from %s", plan.revoke)
   add("revoke grant option for %s on %s from %s", plan.revoke_option)
+  for _, grantor in ipairs(sorted_keys(others or {})) do
+    local as = ("set role %s;\n"):format(ident(grantor))
+    add(as .. "revoke %s on %s from %s;\nreset role", given_by(plan.revoke, others[grantor]))
+    add(as .. "revoke grant option for %s on %s from %s;\nreset role", given_by(plan.revoke_option, others[grantor]))
+  end
   return list
 end
 
-local function says(options, plan, label)
+local function says(options, plan, label, others)
   local words = {}
   local function add(names, format)
     if #names > 0 then words[#words + 1] = format:format(table.concat(names, ", "):lower(), label) end
@@ -149,6 +193,15 @@ local function says(options, plan, label)
   add(plan.grant, options.grant_option and "may not pass on %s on %s" or "has no %s on %s")
   add(plan.revoke, "has %s on %s")
   add(plan.revoke_option, "may pass on %s on %s")
+  local grantors = {}
+  for _, grantor in ipairs(sorted_keys(others or {})) do
+    if #given_by(plan.revoke, others[grantor]) + #given_by(plan.revoke_option, others[grantor]) > 0 then
+      grantors[#grantors + 1] = grantor
+    end
+  end
+  if #grantors > 0 then
+    words[#words] = ("%s (granted by %s)"):format(words[#words], table.concat(grantors, ", "))
+  end
   return table.concat(words, ", ")
 end
 
@@ -166,9 +219,15 @@ local function compare_objects(options, wanted, objects, found)
     local held = is_table(object.held) or {}
     local plan = acl.plan(wanted, held, object.mine == true)
     if plan then
-      local key = acl.show(held) .. "|" .. tostring(object.mine)
+      local others = is_table(object.others) or {}
+      local key = { acl.show(held), tostring(object.mine) }
+      for _, grantor in ipairs(sorted_keys(others)) do
+        table.sort(others[grantor])
+        key[#key + 1] = grantor .. "=" .. table.concat(others[grantor], ",")
+      end
+      key = table.concat(key, "|")
       if not groups[key] then
-        groups[key] = { plan = plan, held = held, names = {} }
+        groups[key] = { plan = plan, held = held, others = others, names = {} }
         order[#order + 1] = groups[key]
       end
       table.insert(groups[key].names, object.name)
@@ -178,20 +237,19 @@ local function compare_objects(options, wanted, objects, found)
     local what = label(options, group.names)
     local on = SQL_WORDS[options.on] .. " " .. table.concat(group.names, ", ")
     found[#found + 1] = {
-      says = says(options, group.plan, what), what = ("%s on %s"):format(options.role, what),
+      says = says(options, group.plan, what, group.others), what = ("%s on %s"):format(options.role, what),
       before = acl.show(group.held), after = acl.show(acl.after(group.held, group.plan, options.grant_option)),
-      database = options.database, sql = table.concat(statements(options, group.plan, on), ";\n"),
+      database = options.database, sql = table.concat(statements(options, group.plan, on, group.others), ";\n"),
     }
   end
 end
 
-local function compare_default(options, wanted, now, found)
-  local held = is_table(now.default) or {}
-  local plan = acl.plan(wanted, held)
-  if not plan then return end
-  local what = ("later %s of %s in schema %s"):format(options.on, options.default_of, options.schema)
-  local prefix = ("alter default privileges for role %s in schema %s "):format(ident(options.default_of),
-    ident(options.schema))
+-- `namespace` nil: of the whole database.
+local function default_differs(options, plan, held, namespace, found)
+  local where = namespace and "in schema " .. namespace or "in database " .. options.database
+  local what = ("later %s of %s %s"):format(options.on, options.default_of, where)
+  local prefix = ("alter default privileges for role %s %s"):format(ident(options.default_of),
+    namespace and ("in schema %s "):format(ident(namespace)) or "")
   local list = statements(options, plan, options.on == "functions" and "routines" or options.on)
   for i, statement in ipairs(list) do list[i] = prefix .. statement end
   found[#found + 1] = {
@@ -199,6 +257,47 @@ local function compare_default(options, wanted, now, found)
     after = acl.show(acl.after(held, plan, options.grant_option)), database = options.database,
     sql = table.concat(list, ";\n"),
   }
+end
+
+-- What all schemas have cannot be taken away for one of them.
+local function refuse_partial(self, target, options, plan, everywhere)
+  local names = {}
+  for _, name in ipairs(plan.revoke) do
+    if everywhere[name] ~= nil then names[#names + 1] = name:lower() end
+  end
+  for _, name in ipairs(plan.revoke_option) do
+    if everywhere[name] then names[#names + 1] = "the right to pass on " .. name:lower() end
+  end
+  if #names == 0 then return end
+  server.refuse(self, target, ("%s has %s on later %s of %s in every schema, by default: it cannot be revoked for " ..
+    "schema %s alone"):format(options.role, table.concat(names, ", "), options.on, options.default_of, options.schema),
+    'default_in = "database" revokes it for all of them')
+end
+
+local function compare_default(self, target, options, wanted, now, found)
+  local defaults = is_table(now.defaults) or {}
+  local everywhere = defaults[""] or {}
+  local mine = options.role == options.default_of
+  if options.default_in ~= "database" then
+    local held = {}
+    for _, one in ipairs { everywhere, defaults[options.schema] or {} } do
+      for name, passes_on in pairs(one) do held[name] = held[name] or passes_on end
+    end
+    local plan = acl.plan(wanted, held, mine)
+    if not plan then return end
+    refuse_partial(self, target, options, plan, everywhere)
+    return default_differs(options, plan, held, options.schema, found)
+  end
+  local plan = acl.plan(wanted, everywhere, mine)
+  if plan then default_differs(options, plan, everywhere, nil, found) end
+  -- what a schema gives beside them
+  for _, schema_name in ipairs(sorted_keys(defaults)) do
+    plan = schema_name ~= "" and acl.plan(wanted, defaults[schema_name], mine)
+    if plan and #plan.revoke + #plan.revoke_option > 0 then
+      plan.grant = {}
+      default_differs(options, plan, defaults[schema_name], schema_name, found)
+    end
+  end
 end
 
 local function compare(options, self, target, now, about)
@@ -209,7 +308,7 @@ local function compare(options, self, target, now, about)
   }
   local found = {}
   compare_objects(options, wanted, meant_objects(self, target, options, now), found)
-  if options.default_of then compare_default(options, wanted, now, found) end
+  if options.default_of then compare_default(self, target, options, wanted, now, found) end
   return found
 end
 
@@ -239,6 +338,7 @@ return resource.define {
     names = { schema.list(parameter.line, { min = 1 }) },
     grant_option = { schema.boolean(), default = false },
     default_of = { server.identifier },
+    default_in = { schema.one_of("schema", "database") },
     exact = { schema.boolean(), default = false },
     on_primary = { schema.boolean(), default = false },
     state = { parameter.state(), default = "present" },
@@ -255,6 +355,7 @@ return resource.define {
     end
     refuse(options.names and not many, "names is for tables, sequences and functions")
     refuse(options.default_of and not many, "default_of is for tables, sequences and functions")
+    refuse(options.default_in and not options.default_of, "default_in wants default_of: whose they are")
     refuse(options.exact and options.state == "absent", "exact says what is held, absent what is not: one of them")
     refuse(options.role == "public" and options.grant_option, "everybody cannot be given the right to pass on")
   end,
