@@ -19,8 +19,9 @@ local facts = {}
 ---| { [1]: "file", [2]: string } path -> pgaf.facts.File or false: with the digest of its content
 ---| { [1]: "stat", [2]: string } path -> pgaf.facts.File or false: whatever is there, of any kind and size, never read
 ---| { [1]: "content", [2]: string } path -> text or false
----| { [1]: "sql", [2]: string, database: string, query: string, socket?: string, port?: integer } name -> decoded JSON
----  value; false without an answer. Of the node's own server, unless a socket's folder or a port are given
+---| { [1]: "sql", [2]: string, database: string, query: string, socket?: string, port?: integer, before?: string }
+---  name -> decoded JSON value; false without an answer. Of the node's own server, unless a socket's folder or a port
+---  are given; `before` are lines for psql, whose variables the query may use
 ---| { [1]: "sh", [2]: string, script: string } name -> output of a command, or false when it failed
 ---| { [1]: "service", [2]: "status" } -> { status, detail, ready }
 ---| { [1]: "link", [2]: string } path -> what the link points to, or false
@@ -158,6 +159,7 @@ local function questions_of_server(list, first, last, become)
       here = request.database
       lines[#lines + 1] = IN_DATABASE:format(literal(here), (psql.conninfo(here):gsub('"', '""')))
     end
+    lines[#lines + 1] = request.before
     -- JSON on one line; encoded, because a text in it may hold anything
     lines[#lines + 1] = ("select 'sql %d ' || translate(encode(convert_to((%s)::text, 'UTF8'), 'base64'), E'\\n', '');"
       ):format(i, request.query)

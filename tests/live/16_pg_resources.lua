@@ -162,6 +162,24 @@ function T.test_05_grants()
   converge(grant { on = "functions", names = { "f(integer,text)" }, privileges = { "execute" } })
   converge(grant { role = "public", on = "functions", names = { "f" }, privileges = { "execute" }, state = "absent" })
   lu.assertEquals(sql("select has_function_privilege('pg_monitor', 'f(int,text)', 'execute')", '"app db"'), "f\n")
+  -- what another grantor gave, only that one can take
+  sql([[grant select on a, "B x" to app with grant option; set role app; grant select on a, "B x" to pg_monitor]],
+    '"app db"')
+  local given = grant { role = "pg_monitor", on = "tables", privileges = { "select" }, state = "absent" }
+  lu.assertStrContains(converge(given), "(granted by app)")
+  -- everybody may execute what is made later: by PostgreSQL's own default, in all schemas or in none
+  local later = { role = "public", on = "functions", privileges = { "execute" }, default_of = "app", state = "absent" }
+  lu.assertStrContains(refused_probe(grant(later)).message, "cannot be revoked for schema public alone")
+  later.default_in = "database"
+  converge(grant(later))
+  local makes = [[set role app; create or replace function later_f() returns int language sql as 'select 1';
+    select has_function_privilege('pg_monitor', 'later_f()', 'execute')]]
+  lu.assertEquals(sql(makes, '"app db"'), "f\n")
+  drift(grant(later), "alter default privileges for role app in schema public grant execute on routines to public",
+    '"app db"')
+  sql("drop function later_f()", '"app db"')
+  lu.assertEquals(sql(makes, '"app db"'), "f\n")
+  converge(grant { role = "public", on = "database", privileges = { "connect", "temp" }, state = "absent" })
   lu.assertStrContains(refused_probe(grant { on = "tables", names = { "aa" }, privileges = { "select" } }).message,
     'did you mean "a"')
   lu.assertStrContains(grant({ on = "schema", privileges = { "selct" } }).problems[1], "selct")
@@ -179,6 +197,16 @@ function T.test_06_settings()
   lu.assertStrContains(converge(made), "not loaded")
   converge(server.pg_setting { name = "work_mem", reset = true })
   lu.assertEquals(sql "show work_mem", "4MB\n")
+  -- what the owner's own sessions have is not what the server has
+  sql "alter role postgres set work_mem = '1MB'"
+  converge(server.pg_setting { name = "work_mem", value = "1MB" })
+  converge(made)
+  sql "alter role postgres reset work_mem"
+  same(made)
+  sql "alter role postgres set work_mem = '1MB'; alter system set work_mem = '9MB'"
+  lu.assertStrContains(converge(server.pg_setting { name = "work_mem", value = "9MB" }), "may not have loaded")
+  sql "alter role postgres reset work_mem; alter system reset work_mem"
+  lu.assertStrContains(converge(server.pg_setting { name = "work_mem", reset = true }), "not loaded")
   converge(server.pg_setting { name = "search_path", value = { "$user", "my schema", "public" } })
   lu.assertEquals(sql "show search_path", '"$user", "my schema", public\n')
   converge(server.pg_setting { name = "search_path", reset = true })
@@ -218,8 +246,9 @@ function T.test_08_access_entries()
   lu.assertEquals(sh("stat -c '%a %U' " .. path), "640 postgres\n")
   sh(("sed -i '/hostssl/s/10.0.0.0/11.0.0.0/' %s"):format(path))
   converge(made)
-  -- written by hand, and not loaded; the server knows the whole second of a file's change
-  sh(("sleep 1.1; touch %s"):format(path))
+  -- written by hand and not loaded, also soon after a load; a file's time may be a clock's tick behind
+  sql "select pg_reload_conf()"
+  sh(("sleep 0.1; touch %s"):format(path))
   converge(made)
   local before = node:pull(path)
   local bad = refused(entries { type = "host", database = "all", user = "all", address = "a.example/33",

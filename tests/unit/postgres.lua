@@ -262,6 +262,69 @@ function T.test_names_are_quoted()
   lu.assertStrContains(sent, [[grant "b c" to "a""; drop table x; --"]])
 end
 
+-- What a resource says of a primary's answer, or raises.
+local function says(made, reply)
+  local ok, result = pcall(made.probe, made, target(), answering(made, PRIMARY, reply))
+  return ok and result or result and result.message
+end
+
+function T.test_default_privileges_of_all_schemas_and_of_one()
+  local parameters = {
+    role = "public", database = "app", on = "functions", privileges = { "execute" }, default_of = "app",
+    state = "absent",
+  }
+  local reply = { role = true, default_of = true, schema = true, defaults = { [""] = { EXECUTE = false } } }
+  lu.assertStrContains(says(resource.pg_grant(parameters), reply), "cannot be revoked for schema public alone")
+  parameters.default_in = "database"
+  lu.assertStrContains(says(resource.pg_grant(parameters), reply), "later functions of app in database app")
+  reply.defaults = { [""] = {}, other = { EXECUTE = false } }
+  lu.assertStrContains(says(resource.pg_grant(parameters), reply), "later functions of app in schema other")
+  parameters.default_in = nil
+  lu.assertNil(says(resource.pg_grant(parameters), reply))
+  parameters.state, reply.defaults = nil, { [""] = { EXECUTE = false } }
+  lu.assertNil(says(resource.pg_grant(parameters), reply))
+  parameters.default_of, parameters.default_in = nil, "schema"
+  lu.assertStrContains(table.concat(resource.pg_grant(parameters).problems), "wants default_of")
+end
+
+function T.test_the_grantor_takes_back_what_it_gave()
+  local sent
+  local on = target()
+  function on.node.run(_, _, options)
+    sent = options.stdin
+    return { code = 0, stdout = "", stderr = "" }
+  end
+  local made = resource.pg_grant {
+    role = "x", database = "app", on = "tables", privileges = { "all" }, state = "absent",
+  }
+  local reply = {
+    role = true, default_of = true, schema = true, objects = {
+      { name = "public.a", plain = "a", mine = false, held = { SELECT = false, INSERT = false },
+        others = { ["the boss"] = { "SELECT" } } },
+    },
+  }
+  lu.assertStrContains(says(made, reply), "has insert, select on table public.a (granted by the boss)")
+  made:apply(on, "", answering(made, PRIMARY, reply))
+  lu.assertStrContains(sent, 'revoke insert, select on table public.a from "x";\nset role "the boss";\n' ..
+    'revoke select on table public.a from "x";\nreset role;')
+end
+
+function T.test_a_setting_of_this_session_is_not_the_servers()
+  local function reply(fields)
+    local row = { name = "work_mem", vartype = "integer", unit = "kB", source = "user", value = "1024", boot = "4096",
+      context = "user" }
+    local one = { row = row, formation = false, of_formation = false, stale = false, names = { "work_mem" } }
+    for key, value in pairs(fields) do one[key] = value end
+    return one
+  end
+  local function work_mem(value) return resource.pg_setting { name = "work_mem", value = value } end
+  lu.assertEquals(says(work_mem "1MB", reply {}), "work_mem is 4096 kB, not 1024 kB")
+  lu.assertNil(says(work_mem "4MB", reply {}))
+  lu.assertNil(says(work_mem "8MB", reply { file = "8MB", files = "8MB" }))
+  lu.assertNil(says(work_mem "8MB", reply { files = "8MB" }))
+  lu.assertStrContains(says(work_mem "8MB", reply { file = "8MB", files = "8MB", stale = true }), "may not have loaded")
+end
+
 -- -------------------------------------------------------------------------------------------- mistakes in parameters
 
 local function problem(made) return table.concat(made.problems or {}, "\n") end

@@ -41,15 +41,29 @@ server.identifier = schema.text { pattern = "[^%c]+", max = 63, what = "a name o
 ---@param options pgaf.PgServerOptions
 ---@param database string
 ---@param query string one JSON value
+---@param before? string lines for psql, whose variables the query uses
 ---@return pgaf.facts.Request
-function server.question(options, database, query)
+function server.question(options, database, query, before)
   -- the same question of two resources is asked once
   local place = ("%s:%s/%s"):format(options.socket or "", options.port or "", database)
   return {
-    "sql", "pg " .. crypto.sha256(place .. "\n" .. query):sub(1, 32), database = database, query = query,
-    socket = options.socket, port = options.port,
+    "sql", "pg " .. crypto.sha256(("%s\n%s\n%s"):format(place, before or "", query)):sub(1, 32), database = database,
+    query = query, before = before, socket = options.socket, port = options.port,
   }
 end
+
+-- The server itself tells whole seconds of a file's change, and a second has room for a load and a change after it.
+local CHANGED = [[
+select %s as file \gset
+\set changed `stat -c %%.6Y -- :'file'`]]
+
+---Lines for psql before a question that has server.STALE in it.
+---@param file string SQL: the path of a configuration file
+---@return string
+function server.looks_at(file) return CHANGED:format(file) end
+
+---SQL: that file was changed after the server last loaded its configuration.
+server.STALE = "coalesce(pg_conf_load_time() < to_timestamp(nullif(:'changed', '')::float8), false)"
 
 ---What every resource wants to know of its server.
 ---@class pgaf.PgServerState

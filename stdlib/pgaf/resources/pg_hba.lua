@@ -28,10 +28,10 @@ local server = require "pgaf.postgres.server"
 
 local OF_FORMATION = "# Written by pgafrun: changes by hand are lost."
 
-local QUERY = [[
+local QUERY = ([[
 select json_build_object('path', path, 'text', pg_read_file(path), 'data', current_setting('data_directory'),
-  'stale', pg_conf_load_time() < (pg_stat_file(path)).modification)
-from current_setting('hba_file') path]]
+  'stale', %s)
+from current_setting('hba_file') path]]):format(server.STALE)
 
 local WRONG, LOCKED_OUT = 3, 4
 
@@ -117,7 +117,8 @@ return resource.define {
   end,
   make = function(options)
     return server.resource {
-      options = options, on_standby = true, questions = { server.question(options, "postgres", QUERY) },
+      options = options, on_standby = true,
+      questions = { server.question(options, "postgres", QUERY, server.looks_at "current_setting('hba_file')") },
       compare = function(self, target, answers) return compare(options, self, target, answers[1]) end,
       apply = function(self, target, found)
         if found[1].exchange then return found[1].exchange() end

@@ -24,22 +24,37 @@ local literal = pg.quote_literal
 ---@field value? string|number|boolean|string[] with its unit: "256MB", "500ms"; a list for lists of names
 ---@field reset? boolean instead of a value: what ALTER SYSTEM said is taken back
 
--- `file` is what ALTER SYSTEM has said; `formation`: the files that pgafrun and pg_auto_failover write are there.
+-- `file` is what ALTER SYSTEM has said, `files` what all files together say; `formation`: the files that pgafrun and
+-- pg_auto_failover write are there.
 local QUERY = [[
 with files as materialized (select * from pg_file_settings)
 select json_build_object(
   'row', (select json_build_object('name', name, 'vartype', vartype, 'unit', unit, 'min', min_val, 'max', max_val,
-    'enumvals', enumvals, 'context', context, 'source', source, 'value', setting, 'pending', pending_restart)
+    'enumvals', enumvals, 'context', context, 'source', source, 'value', setting, 'boot', boot_val,
+    'pending', pending_restart)
     from pg_settings where lower(name) = %s),
   'file', (select setting from files where lower(name) = %s and sourcefile like '%%/postgresql.auto.conf'
     order by seqno desc limit 1),
+  'files', (select setting from files where lower(name) = %s and applied order by seqno desc limit 1),
   'formation', exists (select from files where sourcefile ~ '/postgresql-auto-failover(-monitor)?[.]conf$'),
   'of_formation', exists (select from files where lower(name) = %s and sourcefile like '%%/node.conf'),
-  'stale', pg_conf_load_time() < (pg_stat_file('postgresql.auto.conf')).modification,
+  'stale', %s,
   'names', (select json_agg(name) from pg_settings
     where not exists (select from pg_settings where lower(name) = %s)))]]
 
+local LOOKS_AT = server.looks_at "current_setting('data_directory') || '/postgresql.auto.conf'"
+
 local function is_text(value) return type(value) == "string" end
+
+-- Where a value comes from that every session has. From elsewhere (ALTER ROLE, ALTER DATABASE, the client) it is only
+-- this session's, and hides the server's.
+local SERVER_WIDE = {
+  default = true, ["environment variable"] = true, ["configuration file"] = true, ["command line"] = true,
+  override = true,
+}
+
+-- What the files say, and without a word from them the server's default.
+local function said(row, now) return is_text(now.files) and now.files or row.boot or "" end
 
 -- The row of pg_settings without nulls.
 local function row_of(self, target, options, now)
@@ -92,7 +107,15 @@ end
 
 -- Nothing to set: has the running server what the file says?
 local function compare_running(target, row, wanted, stale, found)
-  if row.source == "client" or row.source == "session" then return end
+  if not SERVER_WIDE[row.source] then
+    if stale then
+      found[1] = {
+        says = ("the server may not have loaded %s = %s"):format(row.name, show(row, wanted)),
+        what = row.name .. ": loaded", before = "unknown", after = "yes",
+      }
+    end
+    return
+  end
   if row.context == "postmaster" then
     -- not the value: some are worked out by the server at its start
     if row.pending then restart_needed(target, row) end
@@ -114,7 +137,9 @@ local function compare(options, self, target, now)
   local found = {}
   if options.reset then
     if not file then
-      if row.pending then restart_needed(target, row) end
+      if row.context == "postmaster" or row.source == "configuration file" or not SERVER_WIDE[row.source] then
+        compare_running(target, row, guc.canonical(row, said(row, now)), now.stale == true, found)
+      end
       return found
     end
     found[1] = {
@@ -125,7 +150,7 @@ local function compare(options, self, target, now)
     return found
   end
   local wanted = wanted_value(self, target, options, row)
-  local running = guc.canonical(row, row.value)
+  local running = guc.canonical(row, SERVER_WIDE[row.source] and row.value or said(row, now))
   -- what postgresql.conf or the default says already needs no ALTER SYSTEM
   local is = file and guc.canonical(row, file) or running
   if row.source == "command line" and running ~= wanted then
@@ -180,7 +205,9 @@ return resource.define {
     local name = literal(options.name)
     return server.resource {
       options = options, on_standby = true,
-      questions = { server.question(options, "postgres", QUERY:format(name, name, name, name)) },
+      questions = {
+        server.question(options, "postgres", QUERY:format(name, name, name, name, server.STALE, name), LOOKS_AT),
+      },
       compare = function(self, target, answers) return compare(options, self, target, answers[1]) end,
       apply = function(self, target, found) return apply(options, self, target, found) end,
     }
