@@ -1,6 +1,7 @@
 -- What a look at a formation tells without changing it: differences with their before and after, what cannot be known
 -- while the monitor is silent, and no secret.
 local cluster = require "pgaf.autofailover.cluster"
+local composite = require "pgaf.autofailover.composite"
 local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
 local inventory = require "pgaf.inventory"
@@ -10,6 +11,7 @@ local passwords = require "pgaf.autofailover.passwords"
 local pki = require "pgaf.autofailover.pki"
 local pg = require "pgafrun.pg"
 local registration = require "pgaf.autofailover.registration"
+local resources = require "pgaf.resource"
 local roles = require "pgaf.autofailover.roles"
 local secret = require "pgaf.secret"
 local settings = require "pgaf.autofailover.settings"
@@ -263,6 +265,35 @@ function T.test_files_that_a_killed_run_has_not_loaded_count_as_changed()
   lu.assertEquals(settings.loaded(target):probe(target, facts),
     "the server has not loaded /b/server.crt, /b/pg/pg_hba.conf")
   lu.assertNil(settings.loaded(target):probe(target, server({})))
+end
+
+-- ------------------------------------------------------------------------------------------------- as resources
+
+local function probe_on_monitor(made, constructor, options, sql)
+  options.formation = made
+  local on = made.monitor
+  on.facts = { fetch = function() return { sql = sql, file = {}, content = {}, sh = {} } end, want = function() end }
+  local one = constructor(options)
+  lu.assertNil(one.problems)
+  return one:probe(on)
+end
+
+function T.test_settings_of_a_node_that_the_monitor_does_not_know()
+  local state = { nodes = { row "n1" }, number_sync_standbys = 0 }
+  local function probe(nodes)
+    return probe_on_monitor(formation(state), resources.pgaf_formation, { nodes = nodes }, { formation = state })
+  end
+  assert_missing("knows no node of this name", probe, { n2 = { candidate_priority = 7 } })
+  lu.assertNil(probe {})
+  lu.assertEquals(probe { n1 = { candidate_priority = 7 } }, "candidate_priority of n1 is 50, not 7")
+  lu.assertStrContains(resources.pgaf_formation({ formation = formation(state), nodes = { n3 = {} } }).problems[1],
+    'no data node "n3", did you mean "n1"')
+end
+
+function T.test_what_two_parts_find_is_told_once()
+  local function part() return { probe = function() return "the same" end } end
+  local one = composite.new { parts = { part, part } }
+  lu.assertEquals(one:probe { facts = { fetch = function() return {} end } }, "the same")
 end
 
 test.run("formation check", T)

@@ -161,8 +161,12 @@ function composite.new(spec)
   end
 
   function resource:probe(target)
-    local says = {}
-    for i, one in ipairs(differing(self, target)) do says[i] = one.says end
+    local says, said = {}, {}
+    for _, one in ipairs(differing(self, target)) do
+      -- two parts may look at the same file
+      if not said[one.says] then says[#says + 1] = one.says end
+      said[one.says] = true
+    end
     return #says > 0 and table.concat(says, "; ") or nil
   end
 

@@ -25,6 +25,7 @@ local function known_authority(formation)
   return error.raise {
     kind = "missing", operation = "certificates of formation " .. formation.name,
     message = "the certificate authority was not looked at",
+    hint = "the monitor's step comes first; learns = true in it has it looked at also with --limit and --tags",
   }
 end
 

@@ -6,6 +6,8 @@
 --                               nodes = { ["pg-3"] = { candidate_priority = 0, replication_quorum = false } } }
 
 local composite = require "pgaf.autofailover.composite"
+local error = require "pgafrun.error"
+local formations = require "pgaf.autofailover.formation"
 local names_of = require "pgaf.names"
 local registration = require "pgaf.autofailover.registration"
 local resource = require "pgaf.resource"
@@ -35,6 +37,26 @@ local function check(options, report)
   end)
 end
 
+-- Of a node that the monitor does not know, nothing can be said.
+local function registered(formation, nodes)
+  return {
+    kind = "registration", name = formation.name, reads = { formations.STATE },
+    probe = function(_, _, facts)
+      local known = {}
+      for _, row in ipairs(facts.sql.formation and facts.sql.formation.nodes or {}) do known[row.name] = true end
+      for _, name in ipairs(facts.sql.formation and names_of(formation.inventory.nodes) or {}) do
+        if nodes[name] and not known[name] then
+          error.raise {
+            kind = "missing", operation = "settings of " .. name, message = "the monitor knows no node of this name",
+            hint = "it is a member after the step of resource.pgaf_node, which comes before",
+          }
+        end
+      end
+      return nil
+    end,
+  }
+end
+
 return resource.define {
   kind = "pgaf_formation",
   parameters = {
@@ -52,7 +74,11 @@ return resource.define {
     local formation = options.formation
     composite.adopt(formation, { nodes = options.nodes, number_sync_standbys = options.number_sync_standbys })
     return composite.new {
-      target = formation.monitor, parts = { function() return registration.settings(formation) end },
+      target = formation.monitor,
+      parts = {
+        function() return registered(formation, options.nodes) end,
+        function() return registration.settings(formation) end,
+      },
     }
   end,
 }

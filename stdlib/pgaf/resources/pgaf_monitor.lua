@@ -2,9 +2,14 @@
 -- the formation's inventory; all machines are there, with their packages.
 --
 --     local formation = require("pgaf.autofailover.formation").open(place, inventory)
---     p:step { "monitor", on = "monitor", timeout = 600, resource = resource.pgaf_monitor { formation = formation } }
+--     p:step { "monitor", on = "monitor", timeout = 600, learns = true,
+--              resource = resource.pgaf_monitor { formation = formation } }
 --     p:step { "nodes", on = "data", serial = 1, timeout = 600, needs = { "monitor" },
 --              resource = resource.pgaf_node { formation = formation } }
+--     function p.before(mode) return not mode.check and formation:claim "site" or nil end
+--
+-- The certificates of the nodes come from the monitor: `learns` has it looked at also where --limit leaves it out. The
+-- claim is the formation's lock, and refuses instances of these names that are not the formation's.
 
 local cluster = require "pgaf.autofailover.cluster"
 local composite = require "pgaf.autofailover.composite"

@@ -1,6 +1,6 @@
 -- The timers that decide how long a fail-over takes: those of the monitor (pgautofailover.*), and, on a data node, the
--- keeper's network_partition_timeout. What is said here goes before the inventory, in the whole play; the rest is as
--- the inventory has it.
+-- keeper's network_partition_timeout. What is said here goes before the inventory, in the whole play (of two that say
+-- it, the last); the rest is as the inventory has it.
 --
 --     resource.pgaf_timers { formation = formation, health_check_period = 1000, primary_demote_timeout = 8000 }
 --
@@ -58,7 +58,10 @@ local function running(formation)
   local function differing(facts)
     local list, now = {}, facts.sql[FACT[2]]
     if not now then
-      error.raise { kind = "missing", operation = "timers of the monitor", message = "the monitor does not answer" }
+      error.raise {
+        kind = "missing", operation = "timers on " .. formation.monitor.name, message = "the monitor does not answer",
+        hint = "pgafrun scripts/state.lua shows the formation; the monitor's log tells why",
+      }
     end
     for name in pairs(TIMERS) do
       local is, wanted = now["pgautofailover." .. name], tostring(formation.inventory.timers[name])
