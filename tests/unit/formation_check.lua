@@ -290,6 +290,15 @@ function T.test_settings_of_a_node_that_the_monitor_does_not_know()
     'no data node "n3", did you mean "n1"')
 end
 
+function T.test_no_change_is_begun_on_a_formation_that_is_not_whole()
+  local state = { nodes = { row("n1", { candidate_priority = 7 }) }, number_sync_standbys = 0 }
+  local made = formation(state)
+  function made.wait() error.raise { kind = "timeout", message = "n2 was last heard of 180 s ago" } end
+  local ok, raised = pcall(registration.settings(made).apply, nil, made.monitor, "", { sql = { formation = state } })
+  lu.assertFalse(ok)
+  lu.assertTrue(error.is(raised, "timeout"), tostring(raised))
+end
+
 function T.test_what_two_parts_find_is_told_once()
   local function part() return { probe = function() return "the same" end } end
   local one = composite.new { parts = { part, part } }

@@ -106,8 +106,9 @@ function registration.settings(formation)
   end
 
   -- Each change goes through the primary (apply_settings); until that is over the monitor refuses a second one, and a
-  -- fail-over would take half a minute.
+  -- fail-over would take half a minute. Where a standby is gone the primary stays there: nothing is begun then.
   function resource:apply(target, difference, facts)
+    registration.whole(formation).wait()
     for _, one in ipairs(differences(formation, facts.sql.formation)) do
       formations.sql(target, "pg_auto_failover", one.statement .. ";")
       registration.whole(formation).wait()
