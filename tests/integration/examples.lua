@@ -30,6 +30,10 @@ local SAYS = {
     "^2 would change, 1 would run after them, nothing was touched", "^made:$", "^3 changes in",
     "would +settings", "%-port = 8080$", "%+port = 80$", "^1 would change, nothing was touched",
   },
+  ["play_from_playbooks.lua"] = {
+    "^restarted$", "^told$", "^after the handlers$", "^always$", "guarded +b +rescued", "^said by a\t3\tfalse$",
+    "^  a +ok 4 +changed 4 +failed 0", "^  b +ok 3 +changed 3 +failed 0", "^failed: false$",
+  },
   ["play_handlers.lua"] = { "changed +restart", "^3 changes", "^nothing changed", "^restarts: 1$" },
   ["play_mistakes.lua"] = {
     "^the play cannot be run:$", 'play_mistakes.lua:11: .*parameter "pth", did you mean "path"',
