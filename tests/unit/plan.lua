@@ -70,6 +70,14 @@ function T.test_every_mistake_is_told_at_once_with_its_place()
   lu.assertStrContains(message, 'step "three": a step has either a resource')
 end
 
+function T.test_a_word_of_playbooks_is_answered_with_its_page()
+  local p = new "a"
+  p:step { "one", probe = nothing, ignore_errors = true, throttle = 3 }
+  local message = refusal(p)
+  lu.assertStrContains(message, 'no field "ignore_errors", docs/moving-from-ansible.md tells what stands for it')
+  lu.assertStrContains(message, 'no field "throttle", did you mean "max_parallel"?')
+end
+
 function T.test_unknown_need_has_a_suggestion()
   local p = new "a"
   p:step { "packages", probe = nothing }

@@ -144,6 +144,13 @@ local MEANT_BY_PLAY = {
   max_fail_percentage = "max_fail", any_errors_fatal = "max_fail",
 }
 
+-- Words of playbooks that are no field, but something of Lua.
+local OF_PLAYBOOKS = {}
+for word in ([[always any_errors_fatal become become_user block changed_when delegate_to failed_when ignore_errors
+  ignore_unreachable listen local_action loop no_log poll rescue vars with_dict with_items]]):gmatch "%S+" do
+  OF_PLAYBOOKS[word] = true
+end
+
 local function names(spec)
   local list = {}
   for name in pairs(spec) do list[#list + 1] = name end
@@ -157,6 +164,7 @@ local function unknown(key, spec, what)
   local near = spec[meant] and meant or suggest(tostring(key), allowed)
   local hint = near and (", did you mean %q?"):format(near) or ""
   if key == "name" and spec ~= PLAY then hint = ", its name is its first value" end
+  if OF_PLAYBOOKS[key] and not near then hint = ", docs/moving-from-ansible.md tells what stands for it" end
   if key == "register" then hint = ", results[\"step name\"] is what an earlier step returned" end
   local all = table.concat(allowed, ", ")
   return ("a %s has no field %q%s; it may have: %s"):format(what, tostring(key), hint, all), near
