@@ -261,7 +261,15 @@ function T.test_08_access_entries()
   lu.assertEquals(sql "select 1", "1\n")
   lu.assertStrContains(entries({ type = "host", database = "all", user = "all", address = "10.0.0.0/8",
     method = "trust" }).problems[1], "trust on 10.0.0.0/8")
-  converge(server.pg_hba { name = "application", state = "absent" })
+  -- a wrong line elsewhere keeps the server from loading anything
+  sh "sed -i '$anonsense' /etc/postgresql/*/main/postgresql.conf"
+  local gone = server.pg_hba { name = "application", state = "absent" }
+  lu.assertStrContains(refused(gone).message, "postgresql.conf:")
+  lu.assertEquals(node:pull(path), before)
+  lu.assertStrContains(refused(server.pg_setting { name = "work_mem", value = "6MB" }).message, "postgresql.conf:")
+  sh "sed -i '/^nonsense/d' /etc/postgresql/*/main/postgresql.conf"
+  converge(server.pg_setting { name = "work_mem", reset = true })
+  converge(gone)
   lu.assertEquals(node:pull(path), original)
   lu.assertEquals(sh(("ls %s*"):format(path)), path .. "\n")
 end

@@ -180,6 +180,11 @@ end
 
 local LOADED = "select pg_conf_load_time();"
 
+---SQL: the lines for which the server loads none of its settings; what waits for a restart is none of them.
+server.WRONG_LINES = [[
+select string_agg(concat_ws(':', sourcefile, sourceline) || ': ' || error, '; ') from pg_file_settings file
+where error is not null and not exists (select from pg_settings where name = file.name and pending_restart)]]
+
 ---Lets the server read its configuration files again, and waits until it has.
 ---@param resource pgaf.Resource
 ---@param target pgaf.Target
@@ -193,8 +198,10 @@ function server.reload(resource, target, options)
   end)
   task.check()
   if ok then return end
-  refuse(resource, target, "timeout", ("the server has not read its configuration again within %d s"):format(
-    RELOAD_SECONDS), "its log tells why")
+  local wrong = server.run(resource, target, options, "postgres", server.WRONG_LINES .. ";"):match "^[^\n]+"
+  refuse(resource, target, wrong and "config" or "timeout",
+    ("the server has not read its configuration again within %d s%s"):format(RELOAD_SECONDS,
+      wrong and ": " .. wrong or ""), wrong and "mend that line: until then it loads none" or "its log tells why")
 end
 
 -- --------------------------------------------------------------------------------------------------------- resources

@@ -33,7 +33,7 @@ select json_build_object('path', path, 'text', pg_read_file(path), 'data', curre
   'stale', %s)
 from current_setting('hba_file') path]]):format(server.STALE)
 
-local WRONG, LOCKED_OUT = 3, 4
+local WRONG, LOCKED_OUT, NOT_READ = 3, 4, 5
 
 -- Run by the file's owner, who is the cluster's, in one go: whatever becomes of us, a wrong file does not stay. The
 -- server is told by a signal, because who is locked out has no session to say it in.
@@ -52,13 +52,18 @@ pid=$(head -n 1 "$data/postmaster.pid")
 kill -HUP "$pid"
 tries=0
 while [ $tries -lt 60 ]; do
-  now=$(ask 'select pg_conf_load_time()') && [ "$now" != "$before" ] && { rm -f "$old"; exit 0; }
+  if now=$(ask 'select pg_conf_load_time()'); then
+    [ "$now" = "$before" ] || { rm -f "$old"; exit 0; }
+  fi
   tries=$((tries + 1)); sleep 0.05
 done
-back; kill -HUP "$pid"; echo "$now"; exit %d]]):format(WRONG, LOCKED_OUT)
+back; kill -HUP "$pid"
+[ "$now" = "$before" ] || { echo "$now"; exit %d; }
+ask "%s"; exit %d]]):format(WRONG, LOCKED_OUT, server.WRONG_LINES, NOT_READ)
 
 local WHY = {
   [WRONG] = "the server refuses the file, and has kept the old one: ",
+  [NOT_READ] = "the server does not load its configuration, and the old file was put back: ",
   [LOCKED_OUT] = "with this file the cluster's owner could not log in, and the old one was put back: ",
 }
 

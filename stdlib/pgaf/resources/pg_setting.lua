@@ -35,7 +35,7 @@ select json_build_object(
     from pg_settings where lower(name) = %s),
   'file', (select setting from files where lower(name) = %s and sourcefile like '%%/postgresql.auto.conf'
     order by seqno desc limit 1),
-  'files', (select setting from files where lower(name) = %s and applied order by seqno desc limit 1),
+  'files', (select setting from files where lower(name) = %s and error is null order by seqno desc limit 1),
   'formation', exists (select from files where sourcefile ~ '/postgresql-auto-failover(-monitor)?[.]conf$'),
   'of_formation', exists (select from files where lower(name) = %s and sourcefile like '%%/node.conf'),
   'stale', %s,
