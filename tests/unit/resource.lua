@@ -99,9 +99,9 @@ end
 function T.test_what_a_function_makes_of_a_command_is_looked_at_too()
   local target = { name = "n", node = { name = "n", run = function() lu.fail "it was run" end } }
   for _, case in ipairs {
-    { { script = function() return secret.env "HOME" end }, "script of the command for n is a secret" },
+    { { script = function() return secret.env "HOME" end }, "it is a secret, which cannot be used here" },
     { { script = function() return 3 end }, "script of the command for n wants a text, not 3" },
-    { { argv = function() return { "echo", secret.env "HOME" } end }, "every user can read argument lists" },
+    { { argv = function() return { "echo", secret.env "HOME" } end }, "a command takes secrets by env or stdin" },
   } do
     local made = resource.command(case[1])
     lu.assertErrorMsgContains(case[2], made.apply, made, target)

@@ -83,7 +83,6 @@ end
 -- What a function of the play came to is looked at as the plan does with what was written down.
 local function checked(made, key, type, value, target)
   return type(value, key, function(path, message)
-    if secret.is(value) then message = "is a secret, and is shown: use env or stdin" end
     error.raise {
       kind = "config", operation = ("command %s on %s"):format(made.name, target.name),
       message = ("%s of the command for %s %s"):format(path, target.name, message),
