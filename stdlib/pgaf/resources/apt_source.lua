@@ -166,8 +166,8 @@ local function make(source)
       return difference
     end
     if facts.content[list] ~= text(facts) then return list .. " differs" end
-    return files.ownership_difference(facts.file[key], key_file, target)
-      or files.ownership_difference(facts.file[list], list_file, target)
+    return files.ownership_difference(facts.file[key], key, files.ownership(key_file, target))
+      or files.ownership_difference(facts.file[list], list, files.ownership(list_file, target))
   end
 
   function made:changes(target, facts)
