@@ -159,7 +159,7 @@ end
 
 -- Nothing is touched before all of this is right; a look takes no lock.
 function p.before(mode)
-  passwords.reveal(inventory, inventory.application.password, "application.password")
+  passwords.check(inventory)
   if mode.check then return formation:look() end
   return formation:claim "postgres_ha"
 end

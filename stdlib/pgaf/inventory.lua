@@ -255,6 +255,11 @@ function inventory.load(file, options)
   return result
 end
 
+---Tells mistakes that only came to light when values were used, as those of reading are told. Raises kind "inventory".
+---@param result pgaf.Inventory
+---@param problems { path: string, message: string }[] path: "application.password"
+function inventory.refuse(result, problems) raise(explain.layered(result), problems) end
+
 ---In an inventory file: another file's table with changes. See docs/inventories.md.
 inventory.extend = layers.extend
 

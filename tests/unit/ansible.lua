@@ -74,6 +74,31 @@ local function refusal(options, text)
   return short(e.message), e
 end
 
+-- Each line is short; together they would give 4^40 times sixteen bytes, or values.
+function T.test_expressions_that_multiply_each_other_are_refused()
+  local lines = { '    a0: "xxxxxxxxxxxxxxxx"', '    b0: ["x"]', '    total: "{{ a3 }}"' }
+  for i = 1, 40 do
+    lines[#lines + 1] = ('    a%d: "%s"'):format(i, ("{{a%d}}"):format(i - 1):rep(4))
+    lines[#lines + 1] = ('    b%d: [%s]'):format(i, ('"{{b%d}}",'):format(i - 1):rep(4))
+  end
+  local value = load_lab(nil, LAB .. table.concat(lines, "\n") .. "\n")
+  lu.assertEquals(value.vars.n01.total, ("x"):rep(16 * 4 ^ 3 // 1))
+  lu.assertNil(value.vars.n01.a12)
+  lu.assertNil(value.vars.n01.b12)
+  local text = ""
+  for _, note in ipairs(value.notes) do text = text .. note.message .. "\n" end
+  lu.assertStrContains(text, "a9 cannot be worked out here: a8, which it refers to: it gives more than 1 MiB")
+end
+
+function T.test_secrets_that_multiply_each_other_are_refused()
+  local file = LAB:gsub("pgaf_app_password: .-\n", [[pgaf_app_password: "{{ s20 }}"
+    s0: "{{ lookup('env', 'PGAFRUN_TEST_BINARY') }}"
+]])
+  for i = 1, 20 do file = file .. ('    s%d: "%s"\n'):format(i, ("{{s%d}}"):format(i - 1):rep(4)) end
+  local value = load_lab(nil, file)
+  lu.assertErrorMsgContains("a secret of more than 1 MiB", secret.reveal, value.application.password)
+end
+
 local function notes(value, kind)
   local list = {}
   for _, note in ipairs(value.notes) do

@@ -1,6 +1,8 @@
 -- Inventories: what is filled in, and how each kind of mistake is told.
 local error = require "pgafrun.error"
 local inventory = require "pgaf.inventory"
+local passwords = require "pgaf.autofailover.passwords"
+local secret = require "pgaf.secret"
 local test = require "pgaf.test"
 local lu = test.lu
 
@@ -125,6 +127,25 @@ function T.test_placeholder_and_literal_passwords_are_for_the_lab()
   lu.assertFalse(ok)
   lu.assertStrContains(raised.message, "is written in clear")
   lu.assertNotStrContains(raised.message, "hunter2")
+end
+
+function T.test_secrets_that_cannot_be_had_are_told_all_at_once_with_key_and_line()
+  local text = BASE:gsub('password = "changeme%-DEV%-ONLY"', 'password = secret.value "not\tprintable"'):gsub("\n}\n", [[
+
+  monitor_password = secret.env "PGAFRUN_TEST_UNSET",
+  replication_password = secret.file "/nonexistent/password",
+}
+]])
+  local value = inventory.check(assert(load(text, "@t.lua", "t", { secret = secret }))(), "t.lua", text)
+  local ok, raised = pcall(passwords.check, value)
+  lu.assertFalse(ok)
+  lu.assertTrue(error.is(raised, "inventory"), tostring(raised))
+  lu.assertStrContains(raised.message, "3 mistakes in the inventory:")
+  lu.assertStrContains(raised.message, "t.lua:10: application.password: (from value) has characters beyond")
+  lu.assertStrContains(raised.message, "t.lua:11: monitor_password: cannot be read (from environment variable PGAFRUN_")
+  lu.assertStrContains(raised.message, "t.lua:12: replication_password: cannot be read (from file /nonexistent/pass")
+  lu.assertStrContains(raised.message, "no such file")
+  passwords.check(check(BASE))
 end
 
 function T.test_names_are_unique_and_reserved_ones_refused()

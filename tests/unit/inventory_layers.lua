@@ -140,6 +140,26 @@ function T.test_priority_decides_between_groups_of_one_depth()
   lu.assertEquals(value.vars.b.word, "east")
 end
 
+-- Walking every way through them would take 2^40 steps; the depth of 151 used to lose the members.
+function T.test_groups_that_are_in_many_groups_and_deep_ones()
+  local value = extended [[(function()
+    local groups = {}
+    for i = 0, 40 do
+      for _, side in ipairs { "a", "b" } do
+        groups[("l%02d%s"):format(i, side)] = i < 40 and
+          { children = { ("l%02da"):format(i + 1), ("l%02db"):format(i + 1) } } or { hosts = { side } }
+      end
+    end
+    for i = 1, 150 do groups["d" .. i] = { children = { "d" .. i + 1 }, vars = { deepest = i } } end
+    groups.d151 = { hosts = { "a" } }
+    return { environment = "lab", groups = groups }
+  end)()]]
+  lu.assertEquals(value.groups.l00a, { "a", "b" })
+  lu.assertEquals(value.groups.d1, { "a" })
+  lu.assertEquals(value.vars.a.deepest, 150)
+  lu.assertStrContains(table.concat(explain.graph(value), "\n"), "as above")
+end
+
 function T.test_groups_lend_keys_to_nodes_that_have_none()
   local value = extended [[{
     environment = "lab", groups = { all = { node = { limits = { cpu = 2 }, port = 7000 } } },

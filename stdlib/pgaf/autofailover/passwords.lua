@@ -1,8 +1,11 @@
 -- The passwords that only the formation itself needs: made once, and kept on the monitor's node, beside each other, in
 -- files that PostgreSQL's user alone can read. One that the inventory names goes before the kept one.
 
-local rules = require "pgaf.autofailover.rules"
+local throw = error
 local error = require "pgafrun.error"
+local failure = require "pgaf.failure"
+local inventories = require "pgaf.inventory"
+local rules = require "pgaf.autofailover.rules"
 local secret = require "pgaf.secret"
 
 local passwords = {}
@@ -11,20 +14,50 @@ local NAMES = { "monitor", "replication", "probe" }
 
 local function path(formation, name) return ("%s/%s_password"):format(formation.monitor.paths.home, name) end
 
----A secret of the inventory, revealed and allowed; a person's mistake is told with the key.
+-- The keys of an inventory that hold a secret.
+local KEYS = { "application.password", "monitor_password", "replication_password" }
+
+local function given_for(inventory, key)
+  if key == "application.password" then return inventory.application.password end
+  return inventory[key]
+end
+
+-- The text; or nil, and why it cannot be had or is not allowed.
+local function look(inventory, value)
+  local read, text = failure.pcall(secret.reveal, value)
+  if read then
+    local refusal = rules.password_refusal(inventory, text)
+    if refusal then return nil, ("(from %s) %s"):format(secret.source(value), refusal) end
+    return text
+  end
+  if not error.is(text) or error.is(text, "cancelled") then throw(text, 0) end
+  return nil, ("cannot be read (from %s): %s%s"):format(secret.source(value), text.message,
+    text.hint and ("; " .. text.hint) or "")
+end
+
+---A secret of the inventory, revealed and allowed. Raises kind "inventory" with the key and its line.
 ---@param inventory pgaf.Inventory
 ---@param value pgaf.Secret
 ---@param key string "application.password"
 ---@return string
 function passwords.reveal(inventory, value, key)
-  local text = secret.reveal(value)
-  local refusal = rules.password_refusal(inventory, text)
-  if refusal then
-    error.raise {
-      kind = "inventory", message = ("%s: %s (from %s) %s"):format(inventory.file, key, secret.source(value), refusal),
-    }
+  local text, problem = look(inventory, value)
+  return text or inventories.refuse(inventory, { { path = key, message = problem } })
+end
+
+---Reads every secret that the inventory names, before anything is touched. Raises kind "inventory" with all that
+---cannot be had or are not allowed, each with its key and line.
+---@param inventory pgaf.Inventory
+function passwords.check(inventory)
+  local problems = {}
+  for _, key in ipairs(KEYS) do
+    local value = given_for(inventory, key)
+    if value then
+      local text, problem = look(inventory, value)
+      if not text then problems[#problems + 1] = { path = key, message = problem } end
+    end
   end
-  return text
+  if #problems > 0 then inventories.refuse(inventory, problems) end
 end
 
 ---@param formation pgaf.Formation

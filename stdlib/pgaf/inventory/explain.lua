@@ -17,6 +17,11 @@ local details = setmetatable({}, { __mode = "k" })
 ---@param detail { layered: pgaf.inventory.Layered, groups: pgaf.inventory.Groups, resolved: table, origins: table }
 function explain.keep(result, detail) details[result] = detail end
 
+---The files that it was made from.
+---@param result pgaf.Inventory
+---@return pgaf.inventory.Layered
+function explain.layered(result) return details[result].layered end
+
 ---"file:line"; what has no line is the command line.
 ---@param file string
 ---@param line integer?
@@ -165,11 +170,14 @@ function explain.host(result, name)
   return host
 end
 
+-- What a group in many groups would draw again and again is drawn once more at most.
+local TREE_LINES = 10000
+
 ---The groups as a tree of lines, as ansible-inventory --graph draws them.
 ---@param result pgaf.Inventory
 ---@return string[]
 function explain.graph(result)
-  local found, lines, has_parent = details[result].groups, {}, {}
+  local found, lines, has_parent, drawn = details[result].groups, {}, {}, {}
   for name, group in pairs(found.by_name) do
     for _, child in ipairs(group.children) do
       if name ~= "all" then has_parent[child] = true end
@@ -177,6 +185,11 @@ function explain.graph(result)
   end
   local function draw(name, indent)
     local group = found.by_name[name]
+    if drawn[name] and #lines > TREE_LINES then
+      lines[#lines + 1] = indent .. "@" .. name .. ": as above"
+      return
+    end
+    drawn[name] = true
     lines[#lines + 1] = indent .. "@" .. name .. ":"
     local inner = indent == "" and "  |--" or "  |" .. indent
     local children = table.move(group.children, 1, #group.children, 1, {})

@@ -76,28 +76,34 @@ local function read_members(self, group, declared, report)
   end
 end
 
--- Longest way from the top. A way back to a group that is still being walked is told, and cut.
+-- Longest way from the top; each group is walked once. A way back to a group that is still being walked is told, and
+-- cut.
 local function find_depths(self, report)
-  local open = {}
-  local function walk(name, depth, way)
+  local state, order, way = {}, {}, {} -- state: "open" while it is being walked, then "done"
+  local function walk(name)
     local group = self.by_name[name]
-    if open[name] then
-      report("groups." .. way[#way] .. ".children", ("the groups hold each other: %s, %s"):format(
-        table.concat(way, ", "), name))
-      return false
-    end
-    if #way > 100 then return false end
-    if depth < group.depth then return true end
-    group.depth, open[name] = depth, true
-    way[#way + 1] = name
+    state[name], way[#way + 1] = "open", name
     for i = #group.children, 1, -1 do
-      if not walk(group.children[i], depth + 1, way) then table.remove(group.children, i) end
+      local child = group.children[i]
+      if state[child] == "open" then
+        report("groups." .. name .. ".children", ("the groups hold each other: %s, %s"):format(
+          table.concat(way, ", "), child))
+        table.remove(group.children, i)
+      elseif not state[child] then
+        walk(child)
+      end
     end
-    way[#way], open[name] = nil, nil
-    return true
+    state[name], way[#way] = "done", nil
+    order[#order + 1] = name
   end
   for _, name in ipairs(sorted_names(self.by_name)) do
-    if name ~= "all" then walk(name, 1, {}) end
+    if name ~= "all" and not state[name] then walk(name) end
+  end
+  for i = #order, 1, -1 do -- parents before the groups in them
+    local group = self.by_name[order[i]]
+    for _, child in ipairs(group.children) do
+      self.by_name[child].depth = math.max(self.by_name[child].depth, group.depth + 1)
+    end
   end
 end
 

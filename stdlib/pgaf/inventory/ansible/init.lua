@@ -128,7 +128,7 @@ local function scopes(list, found, resolved, used)
     if made[host] then return made[host] end
     local own, open = magic(host), {}
     local depth = 0
-    made[host] = setmetatable({}, { __index = function(_, name)
+    made[host] = setmetatable({}, { __index = function(scope, name)
       if own[name] ~= nil then return own[name] end
       local one = resolved[host][name]
       if not one then return nil end
@@ -138,6 +138,7 @@ local function scopes(list, found, resolved, used)
       local value, why = jinja.render(one.value, made[host])
       open[name], depth = nil, depth - 1
       if value == nil then jinja.refuse(("%s, which it refers to: %s"):format(name, why)) end
+      rawset(scope, name, value) -- worked out once, however many refer to it
       return value
     end })
     return made[host]

@@ -2,11 +2,15 @@
 -- text. All else is refused, so that it can be listed; nothing is guessed.
 
 local json = require "pgafrun.json"
+local raise = require("pgafrun.error").raise
 local secret = require "pgaf.secret"
 
 local jinja = {}
 
 local MAX_DEPTH = 20
+-- A text that names another four times, which names a third four times: each is short, and together they have no end.
+local MAX_BYTES = 1024 * 1024
+local VALUE_BYTES = 16 -- what each value in a list or map counts, however short
 
 -- What a text cannot be rendered for: raised inside, never leaves this file.
 local Refusal = {}
@@ -163,10 +167,48 @@ end
 
 -- --- texts and what holds them ---
 
-local function render_text(text, scope)
+-- Table -> what it and all that is in it come to, in bytes; what is in it twice counts twice.
+local weights = setmetatable({}, { __mode = "k" })
+
+local function weight_of(value)
+  if type(value) == "string" then return VALUE_BYTES + #value end
+  if type(value) ~= "table" or secret.is(value) then return VALUE_BYTES end
+  if weights[value] then return weights[value] end
+  local sum = VALUE_BYTES
+  weights[value] = sum -- one that is in itself ends here
+  for _, one in pairs(value) do sum = sum + weight_of(one) end
+  weights[value] = sum
+  return sum
+end
+
+-- Joined when it is revealed, like the secrets in it.
+local function join_secrets(parts)
+  local all, size = {}, 0
+  for i, part in ipairs(parts) do
+    all[i] = secret.is(part) and secret.reveal(part) or tostring(part)
+    size = size + #all[i]
+  end
+  if size > MAX_BYTES then
+    raise { kind = "secret", operation = "secret.reveal", code = "size", message = "a secret of more than 1 MiB" }
+  end
+  return table.concat(all)
+end
+
+-- What may still be made for one value.
+local function spend(budget, bytes)
+  budget.left = budget.left - bytes
+  if budget.left < 0 then refuse("it gives more than 1 MiB") end
+end
+
+local function render_text(text, scope, budget)
   if text:find("{%%") or text:find("{#") then refuse("it has statements, not just {{ name }}") end
   local only = text:match("^%s*{{(.-)}}%s*$")
-  if only and not only:find("{{", 1, true) then return evaluate(only, scope) end
+  if only and not only:find("{{", 1, true) then
+    local value = evaluate(only, scope)
+    spend(budget, weight_of(value))
+    return value
+  end
+  spend(budget, weight_of(text))
   local parts, at, hidden = {}, 1, false
   while true do
     local first, last, inner = text:find("{{(.-)}}", at)
@@ -175,18 +217,15 @@ local function render_text(text, scope)
     local value = evaluate(inner, scope)
     if type(value) == "table" and not secret.is(value) then refuse("a list or map within a text") end
     hidden = hidden or secret.is(value)
+    spend(budget, weight_of(value))
     parts[#parts + 1] = value
     at = last + 1
   end
   parts[#parts + 1] = text:sub(at)
   if parts[#parts]:find("{{", 1, true) then refuse("a bracket in it is not closed") end
-  local function joined()
-    local all = {}
-    for i, part in ipairs(parts) do all[i] = secret.is(part) and secret.reveal(part) or tostring(part) end
-    return table.concat(all)
-  end
-  if hidden then return secret.from("a text with secrets in it", joined) end
-  return joined()
+  if hidden then return secret.from("a text with secrets in it", function() return join_secrets(parts) end) end
+  for i, part in ipairs(parts) do parts[i] = tostring(part) end
+  return table.concat(parts)
 end
 
 -- Somewhere in it; what aliases repeat is looked at once.
@@ -200,14 +239,16 @@ local function has_any(value, seen)
   return false
 end
 
-local function render(value, scope, depth)
+local function render(value, scope, depth, budget)
   if depth > MAX_DEPTH then refuse("it is nested too deep") end
-  if type(value) == "string" then
-    return jinja.has_expression(value) and render_text(value, scope) or value
+  if type(value) == "string" and jinja.has_expression(value) then return render_text(value, scope, budget) end
+  if type(value) ~= "table" or secret.is(value) then
+    spend(budget, weight_of(value))
+    return value
   end
-  if type(value) ~= "table" or secret.is(value) then return value end
+  spend(budget, VALUE_BYTES)
   local copy = setmetatable({}, getmetatable(value) == json.array and json.array or nil)
-  for key, one in pairs(value) do copy[key] = render(one, scope, depth + 1) end
+  for key, one in pairs(value) do copy[key] = render(one, scope, depth + 1, budget) end
   return copy
 end
 
@@ -218,7 +259,7 @@ end
 ---@return string? why
 function jinja.render(value, scope)
   if not has_any(value, {}) then return value end
-  local done, result = pcall(render, value, scope, 0)
+  local done, result = pcall(render, value, scope, 0, { left = MAX_BYTES })
   if done then return result end
   if getmetatable(result) ~= Refusal then error(result, 0) end
   return nil, result.message
