@@ -3,7 +3,8 @@
 -- tells this module what it reveals.
 local mask = {}
 
----From now on text is masked. Texts of fewer than 6 characters are not: they would be found in innocent words.
+---From now on text is masked: as it is, quoted for a shell, in JSON, percent-encoded, in base64; and each line of it that
+---has 8 characters or more. Texts of fewer than 6 characters are not: they would be found in innocent words.
 ---@param text string
 function mask.add(text) end
 

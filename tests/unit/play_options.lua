@@ -103,6 +103,21 @@ play: site
   untouched()
 end
 
+function T.test_a_secret_in_a_name_or_tag_is_in_no_list()
+  local text = HEAD .. [[
+local name = require("pgaf.secret").value('se"cret-in-a-name')
+name = require("pgaf.secret").reveal(name)
+p:step { "use " .. name, tags = { "tag-" .. name }, run = function() end }
+return play.main(p, arguments)]]
+  local lists = { { "--list-tasks" }, { "--list-tags" }, { "--graph" }, { "--graph=dot" }, { "--list-tasks", "--json" } }
+  for _, options in ipairs(lists) do
+    local r = run(text, table.unpack(options))
+    lu.assertEquals(r.code, 0, r.stderr)
+    lu.assertStrContains(r.stdout, "<secret>")
+    lu.assertNotStrContains(r.stdout, "cret-in-a-name")
+  end
+end
+
 function T.test_graph_as_text_and_for_graphviz()
   local r = run(HEAD .. SITE, "--graph")
   lu.assertEquals(r.stdout, [[

@@ -147,6 +147,33 @@ function T.test_masks_what_was_revealed()
   lu.assertEquals(secret.mask "not-yet-revealed", "<secret>")
 end
 
+function T.test_masks_what_becomes_of_a_secret_on_its_way()
+  local crypto = require "pgafrun.crypto"
+  local json = require "pgafrun.json"
+  local quote = require "pgaf.quote"
+  local text = 'it\'s "one"\\ of\tthem/99'
+  secret.value(text)
+  lu.assertEquals(secret.mask("psql -c " .. quote.sh(text)), "psql -c '<secret>'")
+  lu.assertEquals(secret.mask(json.encode { text }), '["<secret>"]')
+  lu.assertEquals(secret.mask "it%27s%20%22one%22%5c%20of%09them%2f99", "<secret>")
+  for _, before in ipairs { "", "u", "u:", "us:" } do
+    local masked = secret.mask(crypto.base64_encode(before .. text .. "@host"))
+    lu.assertStrContains(masked, "<secret>")
+    lu.assertTrue(#masked < #"<secret>" + 16, masked)
+  end
+  secret.value "plain-and-long"
+  lu.assertEquals(secret.mask(crypto.base64_encode "plain-and-long"):sub(1, 8), "<secret>")
+end
+
+-- A failed command shows its last lines alone.
+function T.test_masks_each_line_of_a_secret_of_several_lines()
+  secret.value "-----BEGIN TEST KEY-----\r\nfirst-of-many\r\n  it's the second\nshort\n-----END TEST KEY-----\n"
+  lu.assertEquals(secret.mask "got: first-of-many.", "got: <secret>.")
+  lu.assertEquals(secret.mask "  it's the second", "  <secret>")
+  lu.assertEquals(secret.mask "'it'\\''s the second'", "'<secret>'")
+  lu.assertEquals(secret.mask "short -----BEGIN TEST KEY-----", "short -----BEGIN TEST KEY-----")
+end
+
 function T.test_log_and_errors_are_masked()
   secret.value "in-the-log"
   lu.assertStrContains(tostring(error.new { kind = "data", message = "of in-the-log here" }), "of <secret> here")

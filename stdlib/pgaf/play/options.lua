@@ -2,6 +2,7 @@
 
 local throw = error
 local error = require "pgafrun.error"
+local mask = require "pgafrun.mask"
 local program = require "pgafrun.program"
 local report = require "pgaf.play.report"
 
@@ -63,7 +64,7 @@ local function exit_code(result)
   return 0
 end
 
-local function to_stdout(line) io.stdout:write(line, "\n") end
+local function to_stdout(line) io.stdout:write(mask.apply(line), "\n") end
 
 -- --graph and the lists; true when one was asked for.
 local function list(plan, arguments)
