@@ -66,7 +66,7 @@ local inventory = {}
 ---@field keys pgaf.vault.Keys
 ---@field extra pgaf.inventory.Extra[]
 ---@field notes pgaf.inventory.Note[]
----@field problems table[] mistakes that readers found
+---@field problems table[] mistakes that readers found; is_unread: because of it something was not read at all
 
 -- The variable of Ansible's that a key comes from, where the mistake is in one of its files.
 local function hint(layered, problem)
@@ -139,7 +139,7 @@ local function with_group_keys(value, found)
   result.monitor = lend(value.monitor, "monitor")
   if type(value.nodes) == "table" then
     for key, entry in pairs(value.nodes) do
-      lent[key] = math.type(key) and lend(entry, ("nodes[%d]"):format(key)) or entry
+      lent[key] = math.type(key) == "integer" and lend(entry, ("nodes[%d]"):format(key)) or entry
     end
     result.nodes = lent
   end
@@ -181,7 +181,8 @@ local function strict_problems(context, problems)
 end
 
 local function finish(layered, context, options)
-  local problems = context.problems
+  local problems, is_unread = context.problems, false
+  for _, problem in ipairs(problems) do is_unread = is_unread or problem.is_unread end
   local function report(path, message, file, line)
     problems[#problems + 1] = { path = path, message = message, file = file, line = line }
   end
@@ -195,7 +196,10 @@ local function finish(layered, context, options)
   end
   local found = groups.build(layered.value, report)
   local value, origins = with_group_keys(layered.value, found)
-  local function own(path, message) report(explain.lent(origins, path) or path, message) end
+  local function own(path, message)
+    -- it may well be in what could not be read
+    if not (is_unread and message == "is missing") then report(explain.lent(origins, path) or path, message) end
+  end
   local result = schema.type(value, "", own)
   local resolved
   if #problems == 0 then

@@ -20,8 +20,8 @@ local function wrong(report, path, wanted, value)
 end
 
 local function join(path, key)
-  if math.type(key) then return ("%s[%d]"):format(path, key) end
-  return path == "" and key or path .. "." .. key
+  if math.type(key) == "integer" then return ("%s[%d]"):format(path, key) end
+  return path == "" and tostring(key) or path .. "." .. tostring(key)
 end
 
 ---@param options? { pattern?: string, what?: string, max?: integer } pattern: of the whole text; what: in words
@@ -57,7 +57,7 @@ end
 ---@return pgaf.schema.Type
 function schema.number(min, unit)
   return function(value, path, report)
-    if type(value) ~= "number" or value < min then
+    if type(value) ~= "number" or not (value >= min and math.abs(value) < math.huge) then
       wrong(report, path, ("a number of %s, at least %g"):format(unit, min), value)
     end
     return value
@@ -119,7 +119,7 @@ function schema.list(item, options)
     end
     local result, count = {}, #value
     for key in pairs(value) do
-      if not math.type(key) or key < 1 or key > count then
+      if math.type(key) ~= "integer" or key < 1 or key > count then
         report(join(path, tostring(key)), ("has a name, and %s is a list: values without names"):format(path))
       end
     end
@@ -160,7 +160,7 @@ end
 local function unknown_key(path, key, fields, report)
   local names = sorted_names(fields)
   local near = type(key) == "string" and suggest(key, names)
-  report(join(path, math.type(key) and key or tostring(key)), ("there is no such key%s; allowed here: %s"):format(
+  report(join(path, key), ("there is no such key%s; allowed here: %s"):format(
     near and (", did you mean %q?"):format(near) or "", table.concat(names, ", ")))
 end
 

@@ -74,6 +74,19 @@ local function refusal(options, text)
   return short(e.message), e
 end
 
+function T.test_what_may_be_in_a_file_that_cannot_be_read_is_not_missing()
+  write("inventory/group_vars/all.yml", "pgaf_app_password: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  61zz\n")
+  local message = refusal(nil, (LAB:gsub("    pgaf_app_password: .-\n", "")))
+  lu.assertStrContains(message, "group_vars/all.yml:1: the vault has characters that are no hexadecimal digits")
+  lu.assertNotStrContains(message, "is missing")
+  fs.remove_tree(at "inventory")
+  write("inventory/v.yml", LAB)
+  write("inventory/h.ini", "[more:children]\n[nodes\nreplicas\n")
+  local ok, e = pcall(inventory.load, at "inventory", { quiet = true })
+  lu.assertFalse(ok)
+  lu.assertStrContains(short(e.message), 'inventory/h.ini:2: the section "[nodes": a bracket is not closed')
+end
+
 -- Each line is short; together they would give 4^40 times sixteen bytes, or values.
 function T.test_expressions_that_multiply_each_other_are_refused()
   local lines = { '    a0: "xxxxxxxxxxxxxxxx"', '    b0: ["x"]', '    total: "{{ a3 }}"' }

@@ -1,5 +1,6 @@
 -- Inventories: what is filled in, and how each kind of mistake is told.
 local error = require "pgafrun.error"
+local explain = require "pgaf.inventory.explain"
 local inventory = require "pgaf.inventory"
 local passwords = require "pgaf.autofailover.passwords"
 local secret = require "pgaf.secret"
@@ -82,6 +83,24 @@ function T.test_all_mistakes_are_told_at_once_in_the_order_of_the_file()
   local message, raised = refusal('environment = "lab"', 'environment = "lba", domian = "x", timers = { healt = 1 }')
   lu.assertEquals(#raised.problems, 4)
   lu.assertStrContains(message, "4 mistakes in the inventory:")
+end
+
+function T.test_keys_that_are_no_names_are_told()
+  for _, place in ipairs { "monitor", "nodes", "timers", "limits" } do
+    local changed = place == "limits" and "monitor = { name = 'm', limits = { [1.5] = 1 } }" or
+      ("%s = { [1.5] = 1 }"):format(place)
+    lu.assertStrContains(refusal("application", changed .. ",\n  application"), "1.5: ")
+  end
+end
+
+function T.test_a_number_is_finite()
+  for _, number in ipairs { "0/0", "1/0" } do
+    local message = refusal('provider = { kind = "local" }', ('provider = { kind = "incus", ready_timeout = %s }')
+      :format(number))
+    lu.assertStrContains(message, "provider.ready_timeout: wants a number of seconds")
+  end
+  local value = check((BASE:gsub("application", "vars = { a = 1/0, b = 0/0, c = -1/0 },\n  application")))
+  lu.assertEquals(explain.masked(value.vars["t-1"]), { a = ".inf", b = ".nan", c = "-.inf" })
 end
 
 function T.test_wrong_variant_key_is_allowed_only_where_it_belongs()

@@ -292,6 +292,43 @@ function T.test_mistakes_in_extra_variables()
   says("application.password=hunter22", "a secret on the command line is seen by all")
 end
 
+function T.test_a_secret_of_the_command_line_is_refused_in_every_spelling()
+  local words = {
+    "application.password=x123456", "application..password=x123456", "application={password: x123456}",
+    '{"application": {"password": "x123456"}}', '{"monitor_password": "x123456"}',
+  }
+  for _, text in ipairs(words) do
+    local message = refusal('{ environment = "lab" }', { extra = { text } })
+    lu.assertStrContains(message, "password: a secret on the command line is seen")
+    lu.assertNotStrContains(message, "x123456")
+  end
+  fs.write(directory .. "/extra.yml", "application: {password: x123456}\n")
+  local value = extended('{ environment = "lab" }', { extra = { "@" .. directory .. "/extra.yml" } })
+  lu.assertEquals(secret.reveal(value.application.password), "x123456")
+end
+
+function T.test_quotes_of_extra_variables_hold_words_together()
+  local function vars(text)
+    return extended('{ environment = "lab" }', { extra = { text } }).vars.mon
+  end
+  local found = vars [[a="x y=1" b='p q=2' c="say \"z=3\" now" d=it's e=5" f={k: 'l m=4'} g="" h=.inf i=12e4567]]
+  lu.assertEquals({ found.a, found.b, found.c, found.d, found.e, found.f.k, found.g },
+    { "x y=1", "p q=2", 'say "z=3" now', "it's", '5"', "l m=4", "" })
+  lu.assertNil(found.y or found.q or found.z or found.m)
+  lu.assertEquals({ found.h, found.i }, { ".inf", "12e4567" })
+  lu.assertStrContains(refusal('{ environment = "lab" }', { extra = { 'a="x y' } }), "a quote in it is not closed")
+end
+
+function T.test_files_that_are_too_large_are_told_by_name()
+  local path = write("large.yml", "a: 1\n" .. ("# much\n"):rep(2500000))
+  local message = refusal('{ environment = "lab" }', { extra = { "@" .. path } })
+  lu.assertStrContains(message, "large.yml:1: a YAML text of more than 16 MiB")
+  local ok, e = pcall(inventory.load, path)
+  lu.assertFalse(ok)
+  lu.assertTrue(error.is(e, "inventory"), tostring(e))
+  lu.assertStrContains(e.message, "large.yml: it cannot be read")
+end
+
 function T.test_what_is_shown_has_no_secrets()
   local value = extended [[{ environment = "lab", vars = {
     api_token = "shown-to-nobody", key = require("pgaf.secret").value("nor-this-one"),

@@ -8,6 +8,8 @@ local secret = require "pgaf.secret"
 local explain = {}
 
 local SHOWN = "<secret>"
+-- As YAML writes what JSON has no number for.
+local NO_NUMBERS = { inf = ".inf", ["-inf"] = "-.inf", nan = ".nan" }
 local SECRET_WORDS = { "password", "passwd", "passphrase", "secret", "token", "private_key", "apikey", "api_key" }
 
 -- Inventory -> how it came about.
@@ -48,6 +50,7 @@ local function shown(value, name, way)
     mask.add(value)
     return SHOWN
   end
+  if type(value) == "number" then return NO_NUMBERS[tostring(value):gsub("^%-nan", "nan")] or value end
   if type(value) == "function" or type(value) == "userdata" and value ~= json.null then return tostring(value) end
   if type(value) ~= "table" then return value end
   if way[value] or way.depth > 50 then return "..." end

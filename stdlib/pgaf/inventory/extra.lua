@@ -39,17 +39,35 @@ end
 
 -- Numbers, true and false, lists and maps as YAML writes them; all else is text.
 local function typed(text)
-  local quoted = text:match('^"(.*)"$') or text:match("^'(.*)'$")
+  local quoted = text:match('^"([^"]*)"$') or text:match("^'([^']*)'$")
   if quoted then return quoted end
   local read, value = pcall(yaml.decode, text)
+  -- ".inf", or a digest such as 12e4567
+  if type(value) == "number" and (value ~= value or math.abs(value) == math.huge) then return text end
   if not read or value == nil or value == json.null then return text end
   if type(value) == "table" and not text:find("^%s*[%[{]") then return text end
   return value
 end
 
+-- The text with what is in quotes blotted out, so that no key is seen in it. A quote within a word is an apostrophe.
+local function blotted(text)
+  local at = 1
+  while true do
+    local first = text:find("%f[^=%s{%[,:][\"']", at)
+    if not first then return text end
+    local quote, last = text:sub(first, first), first + 1
+    while last <= #text and text:sub(last, last) ~= quote do
+      last = last + (quote == '"' and text:sub(last, last) == "\\" and 2 or 1)
+    end
+    if last > #text then usage(("-e %s: a quote in it is not closed"):format(text:match("^[^=]*=") or "")) end
+    text = text:sub(1, first) .. ("_"):rep(last - first - 1) .. text:sub(last)
+    at = last + 1
+  end
+end
+
 local function from_words(text, list)
   local starts = {}
-  for at in (" " .. text):gmatch("%s()[%w_.%-]+=") do starts[#starts + 1] = at - 1 end
+  for at in (" " .. blotted(text)):gmatch("%s()[%w_.%-]+=") do starts[#starts + 1] = at - 1 end
   if starts[1] ~= 1 then usage(("-e %q is not key=value"):format(text)) end
   for i, at in ipairs(starts) do
     local word = text:sub(at, (starts[i + 1] or #text + 2) - 2):match("^(.-)%s*$")
@@ -135,6 +153,11 @@ end
 
 -- Each value of a map by itself, so that each has its own line.
 local function put(layer, names, value, entry, line, prefix)
+  local path = prefix .. table.concat(names, ".")
+  if entry.typed and SECRET[path] then
+    return layer.report(path, "a secret on the command line is seen by all who may list processes: take it from a " ..
+      "file, -e @FILE", entry.file, entry.line)
+  end
   if layers.is_map(value) and next(value) ~= nil and #names < 50 then
     for key, one in pairs(value) do
       local inner = table.move(names, 1, #names, 1, {})
@@ -143,8 +166,8 @@ local function put(layer, names, value, entry, line, prefix)
     end
     return
   end
-  set(layer.top, names, unwrapped(value, prefix .. table.concat(names, ".")))
-  layer.places[prefix .. table.concat(names, ".")] = { file = entry.file, line = line }
+  set(layer.top, names, unwrapped(value, path))
+  layer.places[path] = { file = entry.file, line = line }
 end
 
 -- nodes.NAME.KEY: lists are replaced as a whole, so the layer holds all of it, with one value changed.
@@ -186,14 +209,12 @@ end
 ---@return pgaf.inventory.Layer layer, pgaf.inventory.Source? source
 function extra.apply(entries, value, known, tell)
   local is_key, vars, var_places = {}, {}, {}
-  local layer = { top = {}, places = {} }
+  local layer = { top = {}, places = {}, report = tell }
   for _, name in ipairs(known) do is_key[name] = true end
   local function report(entry, message) tell(entry.key, message, entry.file, entry.line) end
   for _, entry in ipairs(entries) do
     local first = entry.key:match("^[^.]+") or ""
-    if entry.typed and SECRET[entry.key] then
-      report(entry, "a secret on the command line is seen by all who may list processes: take it from a file, -e @FILE")
-    elseif first == "nodes" and entry.key ~= "nodes" then
+    if first == "nodes" and entry.key ~= "nodes" then
       local nodes = type(value.nodes) == "table" and value.nodes or {}
       layer.top.nodes = layer.top.nodes or table.move(nodes, 1, #nodes, 1, {})
       put_node(layer.top.nodes, entry, layer.places, report)

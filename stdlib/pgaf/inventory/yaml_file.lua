@@ -28,6 +28,7 @@ end
 local function decode(path, text, tags, vaulted)
   local found, value, lines = pcall(yaml.decode, text, { tags = tags, lines = true })
   if found then return value, lines or {} end
+  if error.is(value, "limit") then refuse(path, 1, value.message) end
   if not error.is(value, "data") then _G.error(value, 0) end
   local line, message = value.message:match("^line (%d+), column %d+: (.*)$")
   if vaulted then message = "what the vault holds is not YAML: " .. (message or "") end

@@ -66,6 +66,7 @@ local function read(path, context)
     context.problems[#context.problems + 1] = {
       file = path, line = tonumber(tostring(file.message):match("^" .. path:gsub("%p", "%%%0") .. ":(%d+)")) or 1,
       message = (tostring(file.message):gsub("^" .. path:gsub("%p", "%%%0") .. ":%d+: ", "")), hint = file.hint,
+      is_unread = true,
     }
     return nil
   end

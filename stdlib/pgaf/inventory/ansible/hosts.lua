@@ -24,7 +24,7 @@ local hosts = {}
 ---@field places table<string, { file: string, line: integer }> of hosts
 ---@field groups table<string, pgaf.ansible.Group>
 ---@field vars table<string, table<string, pgaf.ansible.Value>> of hosts
----@field report fun(file: string, line: integer, message: string) a mistake
+---@field report fun(file: string, line: integer, message: string, is_unread?: boolean) a mistake
 ---@field note fun(kind: string, file: string, line: integer, message: string)
 local Hosts = {}
 Hosts.__index = Hosts
@@ -260,6 +260,9 @@ function Hosts:read_ini(file, text)
       if kind ~= "" and kind ~= "vars" and kind ~= "children" and kind ~= "hosts" then
         self.report(file, line, ("[%s:%s]: a section is [GROUP], [GROUP:children] or [GROUP:vars]"):format(name, of))
       end
+    elseif trimmed:find("^%[[^%]]*$") then
+      self.report(file, line, ("the section %q: a bracket is not closed"):format(trimmed), true)
+      kind = "unknown" -- nobody knows whose the lines below it are
     elseif kind == "vars" then
       local variable, value = trimmed:match("^([^=%s]+)%s*=%s*(.*)$")
       if variable then

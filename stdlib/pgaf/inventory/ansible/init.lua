@@ -1,6 +1,7 @@
 -- An Ansible inventory as it is: hosts and groups (YAML, INI, or a folder of both), group_vars/, host_vars/, the roles'
 -- defaults, values from vaults, plain Jinja expressions. It becomes the lowest layer of an inventory of ours.
 
+local failures = require "pgafrun.error"
 local files = require "pgaf.inventory.ansible.files"
 local fs = require "pgafrun.fs"
 local groups = require "pgaf.inventory.groups"
@@ -35,7 +36,11 @@ local function is_yaml(path, text)
 end
 
 local function read_one(path, list, context)
-  local text = fs.read(path, { max_bytes = 16 * 1024 * 1024 })
+  local found, text = pcall(fs.read, path, { max_bytes = 16 * 1024 * 1024 })
+  if not found then
+    if not failures.is(text) or failures.is(text, "cancelled") then error(text, 0) end
+    failures.raise { kind = "inventory", message = ("%s: it cannot be read: %s"):format(path, text.message) }
+  end
   if is_yaml(path, text) or text:find("^%s*%$ANSIBLE_VAULT") then
     local file = yaml_file.parse(path, text, context.keys)
     for _, one in ipairs(file.secrets) do context.vaulted[#context.vaulted + 1] = one end
@@ -240,8 +245,8 @@ function ansible.read(file, context, options)
   options = options or {}
   context.vaulted = context.vaulted or {}
   local told = {}
-  local function problem(at, line, message)
-    context.problems[#context.problems + 1] = { file = at, line = line, message = message }
+  local function problem(at, line, message, is_unread)
+    context.problems[#context.problems + 1] = { file = at, line = line, message = message, is_unread = is_unread }
   end
   local function note(kind, at, line, message)
     local key = ("%s:%d: %s"):format(at, line, message)

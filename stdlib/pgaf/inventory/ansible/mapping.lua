@@ -158,7 +158,7 @@ local function put(mapped, path, value, place, name)
 end
 
 local function put_converted(mapped, path, kind, one, name)
-  if kind == "secret" and one.place.file == "-e" and type(one.value) == "string" then
+  if kind == "secret" and one.place.file == "-e" and not secret.is(one.value) then
     mapped.problem("-e", 0, ("%s: a secret on the command line is seen by all who may list processes: take it from " ..
       "a file, -e @FILE"):format(name))
   end
