@@ -149,7 +149,7 @@ function T.test_placeholder_and_literal_passwords_are_for_the_lab()
 end
 
 function T.test_secrets_that_cannot_be_had_are_told_all_at_once_with_key_and_line()
-  local text = BASE:gsub('password = "changeme%-DEV%-ONLY"', 'password = secret.value "not\tprintable"'):gsub("\n}\n", [[
+  local text = BASE:gsub('"changeme%-DEV%-ONLY"', 'secret.value "not\tprintable"'):gsub("\n}\n", [[
 
   monitor_password = secret.env "PGAFRUN_TEST_UNSET",
   replication_password = secret.file "/nonexistent/password",

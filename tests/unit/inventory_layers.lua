@@ -7,6 +7,7 @@ local json = require "pgafrun.json"
 local program = require "pgafrun.program"
 local secret = require "pgaf.secret"
 local test = require "pgaf.test"
+local variables = require "pgaf.inventory.variables"
 
 local lu = test.lu
 
@@ -133,6 +134,18 @@ function T.test_variables_from_all_to_groups_to_the_node()
   lu.assertEquals(from(host.vars, "word"), "group east (common.lua:15)")
   lu.assertEquals(host.groups, { "both", "data", "east" })
   lu.assertEquals(#host.vars[#host.vars - 2].overrides, 0)
+end
+
+function T.test_a_node_looks_at_its_own_sources_alone()
+  local hosts, sources, asked = {}, {}, 0
+  for i = 1, 50 do
+    hosts[i] = "n" .. i
+    local set = setmetatable({ ["n" .. i] = true }, { __index = function() asked = asked + 1 end })
+    sources[i] = { from = "x", rank = 1, hosts = set, vars = { v = i }, place = function() return "f", i end }
+  end
+  local resolved = variables.resolve(hosts, sources)
+  lu.assertEquals(resolved.n7.v.value, 7)
+  lu.assertEquals(asked, 0)
 end
 
 function T.test_priority_decides_between_groups_of_one_depth()

@@ -109,9 +109,8 @@ local name = require("pgaf.secret").value('se"cret-in-a-name')
 name = require("pgaf.secret").reveal(name)
 p:step { "use " .. name, tags = { "tag-" .. name }, run = function() end }
 return play.main(p, arguments)]]
-  local lists = { { "--list-tasks" }, { "--list-tags" }, { "--graph" }, { "--graph=dot" }, { "--list-tasks", "--json" } }
-  for _, options in ipairs(lists) do
-    local r = run(text, table.unpack(options))
+  for _, option in ipairs { "--list-tasks", "--list-tags", "--graph", "--graph=dot", "--list-tasks --json" } do
+    local r = run(text, option:match "^%S+", option:match " (%S+)$")
     lu.assertEquals(r.code, 0, r.stderr)
     lu.assertStrContains(r.stdout, "<secret>")
     lu.assertNotStrContains(r.stdout, "cret-in-a-name")
@@ -133,6 +132,14 @@ site: 4 steps on 3 targets
   lu.assertStrContains(r.stdout, 's2 -> s3 [label="everywhere"];')
   lu.assertStrContains(r.stdout, "s1 -> s4 [style=dashed, label=notifies];")
   lu.assertEquals(run(HEAD .. SITE, "--graph=svg").code, 64)
+  untouched()
+end
+
+function T.test_graph_for_programs_is_the_steps_with_what_they_need()
+  local r = run(HEAD .. SITE, "--graph", "--json")
+  lu.assertEquals(r.code, 0, r.stderr)
+  lu.assertStrContains(r.stdout, '"name":"config"')
+  lu.assertStrContains(r.stdout, '"needs":["packages"]')
   untouched()
 end
 
@@ -165,6 +172,23 @@ return play.main(p, arguments)]], "--syntax-check")
   told(12, 'assignment to an undefined global "argumnts", did you mean "arguments"?')
   told(13, 'step "five": a step has no field "nedes", did you mean "needs"?')
   lu.assertStrContains(r.stdout, "the steps wait for each other: four needs five needs four")
+end
+
+function T.test_syntax_check_reads_what_the_inventory_builds_on()
+  fs.write(folder .. "/base.lua", [[
+local function unused() return undefined_in_base end
+return { formation = "f", provider = { kind = "local" }, monitor = { name = "m" },
+  nodes = { { name = "a" }, { name = "b" } },
+  application = { password = "changeme-DEV-ONLY" } }]])
+  fs.write(folder .. "/lab.lua", [[
+return require("pgaf.inventory").extend("base.lua", { environment = "lab" })]])
+  fs.write(folder .. "/site.lua", (HEAD:gsub("inventory = false", "")) .. [[
+p:step { "one", run = print }
+return play.main(p, arguments)]])
+  local r = process.run { pgafrun, "-i", folder .. "/lab.lua", folder .. "/site.lua", "--syntax-check" }
+  lu.assertStrContains(r.stdout, 'base.lua:1: undefined global "undefined_in_base"')
+  lu.assertStrContains(r.stdout, "1 mistake\n")
+  lu.assertEquals(r.code, 1)
 end
 
 function T.test_syntax_check_of_a_script_that_ends_early_still_checks_what_it_declared()

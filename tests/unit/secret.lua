@@ -149,7 +149,6 @@ end
 
 function T.test_masks_what_becomes_of_a_secret_on_its_way()
   local crypto = require "pgafrun.crypto"
-  local json = require "pgafrun.json"
   local quote = require "pgaf.quote"
   local text = 'it\'s "one"\\ of\tthem/99'
   secret.value(text)

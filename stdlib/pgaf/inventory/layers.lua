@@ -182,6 +182,12 @@ local function refuse_circle(stack, file, from)
   if #stack >= MAX_DEPTH then raise(from.file, from.line, "more than 16 files that build on each other") end
 end
 
+local told
+
+---Asks to be told of each file of Lua before it is run: also of those that others build on.
+---@param f fun(file: string)
+function layers.watch(f) told = f end
+
 ---Reads an inventory: Lua, or what Ansible has.
 ---@param file string
 ---@param context pgaf.inventory.Context
@@ -201,6 +207,7 @@ function layers.read(file, context, from)
   if is_folder or is_foreign(file, text) then
     return layers.stack(require("pgaf.inventory.ansible").read(file, context))
   end
+  if told then told(file) end
   stack[#stack + 1] = { file = file, text = text, context = context }
   local _ <close> = setmetatable({}, { __close = function() stack[#stack] = nil end })
   local value = run(file, text)

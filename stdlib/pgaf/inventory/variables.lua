@@ -61,25 +61,38 @@ local function in_order(sources)
   return order
 end
 
+-- Each node's own sources: most are of one node, and looking at all of them for each node would be quadratic.
+local function by_host(hosts, sources)
+  local lists = {}
+  for _, host in ipairs(hosts) do lists[host] = {} end
+  for _, item in ipairs(in_order(sources)) do
+    if not item.source.hosts then
+      for _, host in ipairs(hosts) do table.insert(lists[host], item.source) end
+    else
+      for host in pairs(item.source.hosts) do
+        if lists[host] then table.insert(lists[host], item.source) end
+      end
+    end
+  end
+  return lists
+end
+
 ---What each node ends up with.
 ---@param hosts string[]
 ---@param sources pgaf.inventory.Source[]
 ---@return table<string, table<string, pgaf.inventory.Resolved>>
 function variables.resolve(hosts, sources)
-  local order, result = in_order(sources), {}
+  local lists, result = by_host(hosts, sources), {}
   for _, host in ipairs(hosts) do
     local found = {}
-    for _, item in ipairs(order) do
-      local source = item.source
-      if not source.hosts or source.hosts[host] then
-        for name, value in pairs(source.vars) do
-          local file, line = source.place(name)
-          local place = { from = source.from, file = file, line = line }
-          local before = found[name]
-          found[name] = { value = value, place = place, overridden = before and before.overridden or {},
-            render = source.render }
-          if before then table.insert(found[name].overridden, 1, before.place) end
-        end
+    for _, source in ipairs(lists[host]) do
+      for name, value in pairs(source.vars) do
+        local file, line = source.place(name)
+        local place = { from = source.from, file = file, line = line }
+        local before = found[name]
+        found[name] = { value = value, place = place, overridden = before and before.overridden or {},
+          render = source.render }
+        if before then table.insert(found[name].overridden, 1, before.place) end
       end
     end
     for name, one in pairs(found) do

@@ -117,7 +117,7 @@ local list_of = json.as_array
 
 ---One JSON object a line: the steps, and the targets.
 ---@param plan pgaf.Plan
----@param what { tasks: boolean, hosts: boolean, tags: boolean }
+---@param what { tasks: boolean, hosts: boolean, tags: boolean, graph: any }
 ---@param write fun(line: string)
 function listing.json(plan, what, write)
   local steps = {}
@@ -125,7 +125,7 @@ function listing.json(plan, what, write)
     local step, needs = listed.step, {}
     steps[i] = step
     for k, need in ipairs(step.needs or {}) do needs[k] = type(need) == "table" and need[1] or need end
-    if what.tasks then
+    if what.tasks or what.graph then -- its edges are what each needs and notifies
       write(json.encode {
         event = "task", name = step[1], section = step.section, on = list_of(listed.targets),
         tags = list_of { table.unpack(step.tags) }, needs = list_of(needs),

@@ -6,6 +6,7 @@
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local globals = require "pgaf.play.globals"
+local layers = require "pgaf.inventory.layers"
 local program = require "pgafrun.program"
 local source_lines = require "pgaf.source_lines"
 local task = require "pgafrun.task"
@@ -170,6 +171,7 @@ function syntax.check(inventory, ...)
   require("pgaf.play").declared = {}
   active:file(program.script)
   if inventory and inventory:find "%.lua$" and fs.stat(inventory) then active:file(inventory) end
+  layers.watch(function(file) active:file(file) end) -- what it builds on
   active:read_modules()
   run_script(active, ...)
   active:read_modules()

@@ -48,11 +48,13 @@ local function group_of(self, name, file, line)
   return group
 end
 
+-- List -> what is in it.
+local members = setmetatable({}, { __mode = "k" })
+
 local function add_to(list, name)
-  for _, one in ipairs(list) do
-    if one == name then return end
-  end
-  list[#list + 1] = name
+  members[list] = members[list] or {}
+  if members[list][name] then return end
+  list[#list + 1], members[list][name] = name, true
 end
 
 local function set_group_var(group, name, value, file, line)

@@ -205,8 +205,8 @@ local function as_sources(sources, rendered, short)
   end
   for i, one in ipairs(sources) do
     local set = {}
-    for host, name in pairs(short) do
-      if not one.hosts or one.hosts[host] then set[name] = true end
+    for host in pairs(one.hosts or short) do
+      if short[host] then set[short[host]] = true end
     end
     list[i] = { from = one.from, rank = one.rank, hosts = set, vars = one.vars, place = one.place, render = render }
   end
