@@ -85,6 +85,23 @@ function T.test_02_production_refuses_the_placeholder_password()
   lu.assertNil(fs.stat(f.folder .. "/f"))
 end
 
+function T.test_02_secrets_that_cannot_be_had_are_told_before_anything_is_made()
+  fs.write(f.folder .. "/secrets.lua", [[
+local secret = require "pgaf.secret"
+return {
+  monitor_password = secret.env "PGAFRUN_TEST_UNSET",
+  replication_password = secret.file "/nonexistent/password",
+}
+]], { mode = tonumber("644", 8) })
+  for _, option in ipairs { "--quiet", "--check" } do
+    local result, text = provision(option, "-e", "@" .. f.folder .. "/secrets.lua")
+    lu.assertEquals(result.code, 64, text)
+    lu.assertStrContains(text, "secrets.lua:3: monitor_password: cannot be read")
+    lu.assertStrContains(text, "secrets.lua:4: replication_password: cannot be read")
+    lu.assertFalse(fs.stat(f.folder .. "/f/n1") or fs.stat(f.folder .. "/f/mon") or false)
+  end
+end
+
 function T.test_03_usage_errors_are_one_line_and_64()
   local result = f:run("postgres_ha", "--no-such-option")
   lu.assertEquals(result.code, 64)
