@@ -241,7 +241,7 @@ ok "a drill"
 
 # A failure: the file is there, and cannot be read.
 chmod 000 "$WORK/private/app-password"
-run 1 -vv -i "$WORK/file.lua" postgres_ha --json --junit "$WORK/results/refused.xml"
+run 64 -vv -i "$WORK/file.lua" postgres_ha --json --junit "$WORK/results/refused.xml"
 xmllint --noout "$WORK/results/refused.xml"
 grep -F 'app-password' "$WORK/results/refused.xml" >/dev/null || fail "the JUnit file does not tell why nothing ran"
 chmod 600 "$WORK/private/app-password"
