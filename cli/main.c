@@ -161,8 +161,10 @@ static int tell_error(lua_State *L) {
   if (tell_place && asprintf(&place, "%s\n  at: %s", text, where) < 0) place = NULL;
   log_fields(&host->runtime.log, LOG_ERROR, place ? place : text, NULL, 0);
   free(place);
-  if (verbose >= 2) host->runtime.log.level = LOG_DEBUG;
-  if (traceback && verbose >= 2) log_fields(&host->runtime.log, LOG_DEBUG, traceback, NULL, 0);
+  if (traceback && verbose >= 2) {
+    host->runtime.log.level = LOG_DEBUG;
+    log_fields(&host->runtime.log, LOG_DEBUG, traceback, NULL, 0);
+  }
   return 0;
 }
 

@@ -1,6 +1,7 @@
 -- What an inventory may say, and what holds when it says nothing. scripts/inventory/example.lua explains each key.
 
 local schema = require "pgaf.schema"
+local sorted_keys = require "pgaf.sorted_keys"
 
 local text, integer, boolean, list, record = schema.text, schema.integer, schema.boolean, schema.list, schema.record
 local one_of, map, either = schema.one_of, schema.map, schema.either
@@ -183,12 +184,9 @@ local KEYS = {
   vars = { variables, default = {} },
 }
 
-local names = {}
-for name in pairs(KEYS) do names[#names + 1] = name end
-table.sort(names)
-
----@type { type: pgaf.schema.Type, names: string[], node_keys: table<string, boolean> }
+---@type { type: pgaf.schema.Type, names: string[], secrets: string[], monitor_keys: table<string, boolean> }
 return {
-  type = record(KEYS), names = names,
+  type = record(KEYS), names = sorted_keys(KEYS),
+  secrets = { "application.password", "monitor_password", "replication_password" },
   monitor_keys = { port = true, image = true, target = true, limits = true },
 }

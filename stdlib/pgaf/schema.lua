@@ -1,6 +1,7 @@
 -- Types that say what a value may be. A type is a function(value, path, report) -> value with its defaults filled in;
 -- every mistake goes to report(path, message), so that all of them are known after one pass.
 
+local sorted_keys = require "pgaf.sorted_keys"
 local suggest = require "pgaf.suggest"
 
 local schema = {}
@@ -150,15 +151,8 @@ function schema.map(name, item)
   end
 end
 
-local function sorted_names(fields)
-  local names = {}
-  for name in pairs(fields) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function unknown_key(path, key, fields, report)
-  local names = sorted_names(fields)
+  local names = sorted_keys(fields)
   local near = type(key) == "string" and suggest(key, names)
   report(join(path, key), ("there is no such key%s; allowed here: %s"):format(
     near and (", did you mean %q?"):format(near) or "", table.concat(names, ", ")))
@@ -173,7 +167,7 @@ end
 ---@param fields table<string, pgaf.schema.Field>
 ---@return pgaf.schema.Type
 function schema.record(fields)
-  local names = sorted_names(fields)
+  local names = sorted_keys(fields)
   return function(value, path, report)
     if type(value) ~= "table" then
       wrong(report, path == "" and "the inventory" or path, "a table: { key = value }", value)
@@ -204,7 +198,7 @@ end
 ---@param variants table<string, pgaf.schema.Type> each takes `key` among its fields
 ---@return pgaf.schema.Type
 function schema.variant(key, variants)
-  local names = sorted_names(variants)
+  local names = sorted_keys(variants)
   return function(value, path, report)
     if type(value) ~= "table" then
       wrong(report, path, "a table: { " .. key .. " = ... }", value)

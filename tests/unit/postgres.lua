@@ -209,6 +209,16 @@ local function target()
   }
 end
 
+-- A target whose server does whatever it is sent, and what that was: `sent.text`.
+local function recording()
+  local on, sent = target(), {}
+  function on.node.run(_, _, options)
+    sent.text = options.stdin
+    return { code = 0, stdout = "", stderr = "" }
+  end
+  return on, sent
+end
+
 function T.test_no_answer_is_no_difference_but_an_error()
   local made = resource.pg_extension { name = "hstore", database = "gone" }
   local ok, raised = pcall(made.probe, made, target(), answering(made, false, false))
@@ -233,33 +243,23 @@ function T.test_a_standby_is_left_alone()
 end
 
 function T.test_a_password_is_in_no_change_and_no_statement()
-  local sent
-  local on = target()
-  function on.node.run(_, _, options)
-    sent = options.stdin
-    return { code = 0, stdout = "", stderr = "" }
-  end
+  local on, sent = recording()
   local made = resource.pg_role { name = "app", password = secret.value "a-password-nobody-sees" }
   local snapshot = answering(made, PRIMARY, MISSING)
   local changes = made:changes(on, snapshot)
   lu.assertEquals(changes, { { what = "app", before = "missing", after = "there" } })
   made:apply(on, "", snapshot)
-  lu.assertStrContains(sent, "password 'SCRAM-SHA-256$4096:")
-  lu.assertNil(sent:find("nobody-sees", 1, true))
-  lu.assertStrContains(sent, "set log_statement = 'none'")
+  lu.assertStrContains(sent.text, "password 'SCRAM-SHA-256$4096:")
+  lu.assertNil(sent.text:find("nobody-sees", 1, true))
+  lu.assertStrContains(sent.text, "set log_statement = 'none'")
 end
 
 function T.test_names_are_quoted()
-  local sent
-  local on = target()
-  function on.node.run(_, _, options)
-    sent = options.stdin
-    return { code = 0, stdout = "", stderr = "" }
-  end
+  local on, sent = recording()
   local made = resource.pg_role { name = [[a"; drop table x; --]], member_of = { "b c" } }
   made:apply(on, "", answering(made, PRIMARY, MISSING))
-  lu.assertStrContains(sent, [[create role "a""; drop table x; --" login]])
-  lu.assertStrContains(sent, [[grant "b c" to "a""; drop table x; --"]])
+  lu.assertStrContains(sent.text, [[create role "a""; drop table x; --" login]])
+  lu.assertStrContains(sent.text, [[grant "b c" to "a""; drop table x; --"]])
 end
 
 -- What a resource says of a primary's answer, or raises.
@@ -288,12 +288,7 @@ function T.test_default_privileges_of_all_schemas_and_of_one()
 end
 
 function T.test_the_grantor_takes_back_what_it_gave()
-  local sent
-  local on = target()
-  function on.node.run(_, _, options)
-    sent = options.stdin
-    return { code = 0, stdout = "", stderr = "" }
-  end
+  local on, sent = recording()
   local made = resource.pg_grant {
     role = "x", database = "app", on = "tables", privileges = { "all" }, state = "absent",
   }
@@ -305,7 +300,7 @@ function T.test_the_grantor_takes_back_what_it_gave()
   }
   lu.assertStrContains(says(made, reply), "has insert, select on table public.a (granted by the boss)")
   made:apply(on, "", answering(made, PRIMARY, reply))
-  lu.assertStrContains(sent, 'revoke insert, select on table public.a from "x";\nset role "the boss";\n' ..
+  lu.assertStrContains(sent.text, 'revoke insert, select on table public.a from "x";\nset role "the boss";\n' ..
     'revoke select on table public.a from "x";\nreset role;')
 end
 

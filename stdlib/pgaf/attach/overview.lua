@@ -2,16 +2,10 @@
 
 local inspect = require "pgaf.repl.inspect"
 local program = require "pgafrun.program"
+local sorted_keys = require "pgaf.sorted_keys"
 local task = require "pgafrun.task"
 
 local overview = { commands = {} }
-
-local function exposed_names()
-  local names = {}
-  for name in pairs(program.exposed) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
 
 local function count(nodes)
   local n = #nodes
@@ -22,7 +16,7 @@ end
 ---One line or two about the run.
 ---@return string
 function overview.greeting()
-  local names, script = exposed_names(), {}
+  local names, script = sorted_keys(program.exposed), {}
   for _, node in ipairs(task.tree()) do
     if not node.service then script[#script + 1] = node end
   end
@@ -34,7 +28,7 @@ end
 -- An object of the script's with a timeline, as a drill is.
 local function timelines()
   local found = {}
-  for _, name in ipairs(exposed_names()) do
+  for _, name in ipairs(sorted_keys(program.exposed)) do
     local object = program.exposed[name]
     local ok, timeline = pcall(function() return object.timeline end)
     if ok and type(timeline) == "table" and timeline.export then found[#found + 1] = { name, timeline } end

@@ -2,6 +2,7 @@
 -- service. `create` and `run` one after the other would stop the PostgreSQL that has just been started and start it
 -- again, which takes a second or more, and once in a while the monitor's health check looks just then.
 
+local commands = require "pgaf.resource.commands"
 local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
 local quote = require "pgaf.quote"
@@ -76,13 +77,10 @@ function creation.run(target, argv, seconds)
   local result = formations.run(target, ("timeout -k 5 %d %s 2>&1"):format(seconds, quote.sh_list(argv)),
     { timeout = seconds + 15, check = false })
   if result.code == 0 then return end
-  local lines = {}
-  for line in result.stdout:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  local what = result.code == 124 and ("it did not end within %d s"):format(seconds)
+    or "ended with status " .. result.code
   fail(target, argv, {
-    code = tostring(result.code), result = result,
-    message = ("%s:\n    %s"):format(
-      result.code == 124 and ("it did not end within %d s"):format(seconds) or "ended with status " .. result.code,
-      table.concat(lines, "\n    ", math.max(1, #lines - LOG_LINES + 1))),
+    code = tostring(result.code), result = result, message = what .. commands.last_lines(result.stdout, LOG_LINES),
   })
 end
 
@@ -100,9 +98,11 @@ function creation.watch(target, argv, tell)
     if time.now() < looked + LOOK_SECONDS then return copied end
     local status, detail = service:status()
     if status ~= "running" then
-      local logs = service:logs(LOG_LINES):gsub("\n", "\n    ")
+      local logs = service:logs(LOG_LINES)
       service:stop() -- else it would be tried again, over and over
-      fail(target, argv, { message = ("its service is %s:\n    %s"):format(detail or status, logs) })
+      fail(target, argv, {
+        message = ("its service is %s%s"):format(detail or status, commands.last_lines(logs, LOG_LINES)),
+      })
     end
     local now = service:logs(1):match("%d+/%d+ kB %(%d+%%%)")
     if now and now ~= copied then

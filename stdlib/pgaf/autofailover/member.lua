@@ -2,6 +2,7 @@
 -- made is finished; what is nobody's doing is explained and left alone.
 
 local cluster = require "pgaf.autofailover.cluster"
+local commands = require "pgaf.resource.commands"
 local creation = require "pgaf.autofailover.creation"
 local error = require "pgafrun.error"
 local formations = require "pgaf.autofailover.formation"
@@ -34,8 +35,8 @@ local function with_logs(target, f, ...)
     local logs = target.node:service():logs(LOG_LINES)
     error.raise {
       kind = raised.kind, operation = raised.operation, code = raised.code, retryable = raised.retryable,
-      hint = raised.hint, message = ("%s\n  the log of %s says:\n    %s"):format(
-        raised.message, target.name, (logs:gsub("\n", "\n    "))),
+      hint = raised.hint, message = ("%s\n  the log of %s says%s"):format(
+        raised.message, target.name, commands.last_lines(logs, LOG_LINES)),
     }
   end
   _G.error(raised, 0)

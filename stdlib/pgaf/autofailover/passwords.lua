@@ -6,6 +6,7 @@ local error = require "pgafrun.error"
 local failure = require "pgaf.failure"
 local inventories = require "pgaf.inventory"
 local rules = require "pgaf.autofailover.rules"
+local schema = require "pgaf.inventory_schema"
 local secret = require "pgaf.secret"
 
 local passwords = {}
@@ -13,9 +14,6 @@ local passwords = {}
 local NAMES = { "monitor", "replication", "probe" }
 
 local function path(formation, name) return ("%s/%s_password"):format(formation.monitor.paths.home, name) end
-
--- The keys of an inventory that hold a secret.
-local KEYS = { "application.password", "monitor_password", "replication_password" }
 
 local function given_for(inventory, key)
   if key == "application.password" then return inventory.application.password end
@@ -50,7 +48,7 @@ end
 ---@param inventory pgaf.Inventory
 function passwords.check(inventory)
   local problems = {}
-  for _, key in ipairs(KEYS) do
+  for _, key in ipairs(schema.secrets) do
     local value = given_for(inventory, key)
     if value then
       local text, problem = look(inventory, value)

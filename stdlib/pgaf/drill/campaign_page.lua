@@ -3,6 +3,7 @@
 
 local fs = require "pgafrun.fs"
 local program = require "pgafrun.program"
+local sorted_keys = require "pgaf.sorted_keys"
 
 local page = {}
 
@@ -29,10 +30,8 @@ local function values_of(gap)
 end
 
 local function verdicts_of(row)
-  local names, told = {}, {}
-  for name in pairs(row.verdicts) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do told[i] = ("%s %d"):format(name, row.verdicts[name]) end
+  local told = {}
+  for i, name in ipairs(sorted_keys(row.verdicts)) do told[i] = ("%s %d"):format(name, row.verdicts[name]) end
   return table.concat(told, ", ")
 end
 

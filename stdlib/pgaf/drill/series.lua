@@ -1,5 +1,7 @@
 -- A drill's writes and states as they are drawn: seconds from the fault on, few enough to be looked at.
 
+local sorted_keys = require "pgaf.sorted_keys"
+
 local series = {}
 
 -- Wide enough for a screen, twice over.
@@ -53,10 +55,8 @@ end
 ---@param zero number
 ---@return pgaf.Lane[]
 function series.lanes(timeline, from, to, zero)
-  local lanes, by_node, names = {}, {}, {}
-  for name in pairs(timeline.initial) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do
+  local lanes, by_node = {}, {}
+  for i, name in ipairs(sorted_keys(timeline.initial)) do
     local first = timeline.initial[name]
     by_node[name] = { node = name, spans = { { from = from, to = to, reported = first.reported, goal = first.goal } } }
     lanes[i] = by_node[name]

@@ -11,6 +11,7 @@
 local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local process = require "pgafrun.process"
+local sorted_keys = require "pgaf.sorted_keys"
 local yaml = require "pgafrun.yaml"
 
 local OPERATION = "incus.remotes"
@@ -106,12 +107,7 @@ function remotes.load()
 end
 
 ---@return string[] names of all remotes, sorted
-function Remotes:names()
-  local names = {}
-  for name in pairs(self.entries) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
+function Remotes:names() return sorted_keys(self.entries) end
 
 -- ------------------------------------------------------------------------------------------------------ endpoints
 

@@ -4,6 +4,7 @@ local json = require "pgafrun.json"
 local layers = require "pgaf.inventory.layers"
 local mask = require "pgafrun.mask"
 local secret = require "pgaf.secret"
+local sorted_keys = require "pgaf.sorted_keys"
 
 local explain = {}
 
@@ -101,17 +102,10 @@ local function origin(detail, path)
   return group and ("group %s (%s)"):format(group, place) or place
 end
 
-local function sorted(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  return names
-end
-
 -- Leaves of maps, each with its own origin; lists are leaves.
 local function leaves(detail, value, path, list)
   if layers.is_map(value) and next(value) ~= nil then
-    for _, key in ipairs(sorted(value)) do
+    for _, key in ipairs(sorted_keys(value)) do
       leaves(detail, value[key], path == "" and tostring(key) or path .. "." .. tostring(key), list)
     end
     return list
@@ -153,7 +147,7 @@ function explain.host(result, name)
     name = name, role = path == "monitor" and "monitor" or "data", groups = detail.groups:of(name),
     keys = {}, vars = {},
   }
-  for _, key in ipairs(sorted(entry)) do
+  for _, key in ipairs(sorted_keys(entry)) do
     if key ~= "vars" and key ~= "groups" then
       local found = leaves(detail, entry[key], path .. "." .. key, {})
       for _, one in ipairs(found) do
@@ -162,7 +156,7 @@ function explain.host(result, name)
       end
     end
   end
-  for _, variable in ipairs(sorted(detail.resolved[name])) do
+  for _, variable in ipairs(sorted_keys(detail.resolved[name])) do
     local one = detail.resolved[name][variable]
     local overridden = {}
     for i, place in ipairs(one.overridden) do overridden[i] = described(place) end

@@ -9,6 +9,7 @@ local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local json = require "pgafrun.json"
 local layers = require "pgaf.inventory.layers"
+local schema = require "pgaf.inventory_schema"
 local secret = require "pgaf.secret"
 local source_lines = require "pgaf.source_lines"
 local suggest = require "pgaf.suggest"
@@ -126,7 +127,8 @@ function extra.parse(arguments, keys)
 end
 
 -- What stood in the process list is no secret any more.
-local SECRET = { ["application.password"] = true, monitor_password = true, replication_password = true }
+local SECRET = {}
+for _, path in ipairs(schema.secrets) do SECRET[path] = true end
 
 local function segments(path)
   local list = {}

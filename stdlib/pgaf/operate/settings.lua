@@ -4,6 +4,7 @@ local throw = error
 local error = require "pgafrun.error"
 local guc = require "pgaf.postgres.guc"
 local settled = require "pgaf.operate.settled"
+local sorted_keys = require "pgaf.sorted_keys"
 local task = require "pgafrun.task"
 
 -- What decides over a fail-over and over who waits for whom, beside what the inventory sets.
@@ -51,13 +52,6 @@ function settings.compare(where, row, wanted)
   return found
 end
 
-local function sorted(set)
-  local names = {}
-  for name in pairs(set) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function ask(connection, where, names, wanted, list)
   local sql = connection:query(ROWS_SQL, { table.concat(names, ",") }, { timeout = 10, mutates = false })
   for _, row in ipairs(sql.rows) do list[#list + 1] = settings.compare(where, row, wanted[row.name]) end
@@ -69,7 +63,7 @@ local function of_monitor(context, list)
     if name ~= "network_partition_timeout" then wanted["pgautofailover." .. name] = value end
   end
   local connection <close> = context.reach:monitor("settings")
-  ask(connection, inventory.monitor.name, sorted(wanted), wanted, list)
+  ask(connection, inventory.monitor.name, sorted_keys(wanted), wanted, list)
 end
 
 local function of_formation(context, list)
@@ -111,7 +105,7 @@ function settings.read(context, more)
   for _, entry in ipairs(context.inventory.nodes) do
     local ok, problem = pcall(function()
       local connection <close> = context.reach:node(entry.name, "settings")
-      ask(connection, entry.name, sorted(names), wanted, list)
+      ask(connection, entry.name, sorted_keys(names), wanted, list)
     end)
     task.check()
     if not ok then

@@ -1,5 +1,6 @@
 -- What a play, a section, a step and a handler may say about themselves, and what is wrong with what one says.
 
+local sorted_keys = require "pgaf.sorted_keys"
 local suggest = require "pgaf.suggest"
 
 local fields = {}
@@ -151,15 +152,8 @@ for word in ([[always any_errors_fatal become become_user block changed_when del
   OF_PLAYBOOKS[word] = true
 end
 
-local function names(spec)
-  local list = {}
-  for name in pairs(spec) do list[#list + 1] = name end
-  table.sort(list, function(a, b) return tostring(a) < tostring(b) end)
-  return list
-end
-
 local function unknown(key, spec, what)
-  local allowed = names(spec)
+  local allowed = sorted_keys(spec)
   local meant = (spec == PLAY and MEANT_BY_PLAY or MEANT)[key]
   local near = spec[meant] and meant or suggest(tostring(key), allowed)
   local hint = near and (", did you mean %q?"):format(near) or ""
@@ -172,7 +166,7 @@ end
 
 -- Brings each known field into its one form; what is wrong is told and taken out.
 local function normalize(one, spec, what, report)
-  for _, key in ipairs(names(one)) do
+  for _, key in ipairs(sorted_keys(one)) do
     if spec[key] then
       local value, wanted = TYPE[spec[key]](one[key])
       if value == nil then report(one, ("%s wants %s, not %s"):format(key, wanted, type(one[key]))) end
@@ -220,7 +214,7 @@ end
 local function check_members(groups, targets, report)
   local known, words = {}, {}
   for i, target in ipairs(targets) do known[target.name], words[i] = true, target.name end
-  for _, group in ipairs(names(groups)) do
+  for _, group in ipairs(sorted_keys(groups)) do
     for _, name in ipairs(groups[group]) do
       if not known[name] then
         local near = suggest(name, words)
@@ -240,14 +234,14 @@ function fields.check_play(play, report)
   local checked, told = { title = "?", targets = {}, unsure = false }, {}
   local head = { is_text(play.title) and play.title or "?", where = play.where, is_play = true }
   local function tell(message) report(head, message) end
-  for _, key in ipairs(names(play.given)) do
+  for _, key in ipairs(sorted_keys(play.given)) do
     if not PLAY[key] then
       local message, near = unknown(key, PLAY, "play")
       tell(message)
       if near then told[near] = true end
     end
   end
-  for _, key in ipairs(names(PLAY)) do
+  for _, key in ipairs(sorted_keys(PLAY)) do
     local value, wanted = play[key]
     if value == nil then
       if (key == "title" or key == "targets") and not told[key] then tell(key .. " is missing") end

@@ -91,7 +91,6 @@ local function converge(item, resource, mode, context)
     error.raise { kind = "drift", message = difference, operation = place(item) }
   end
   note_changes(item, resource, facts, mode)
-  item.begun = true
   local ok, done = perform.try(resource.apply, resource, target, difference, facts, context.tell)
   touched(item)
   if not ok then throw(done, 0) end
@@ -150,10 +149,9 @@ local function call(item, mode, context)
   elseif mode.check and not step.check_safe then
     return "would run"
   end
-  item.begun = not step.check_safe
   local ok, value, changed = failure.try(step.run, target, context.results)
   if not ok then
-    item.changed_at = forget(item)
+    if not step.check_safe then item.changed_at = forget(item) end
     throw(value, 0)
   end
   item.value = value

@@ -34,8 +34,7 @@ local plan = {}
 ---@field seconds number
 ---@field attempt integer? of a step with retries
 ---@field barred pgaf.Item? the failure that it is skipped for
----@field begun boolean? it has begun to change something
----@field changed_at number? time.now() when it had
+---@field changed_at number? time.now() when it had changed something, or failed while it may have
 ---@field stale_before number? when something that it needs had: what was read of the target before is not so any more
 
 ---@class pgaf.Plan

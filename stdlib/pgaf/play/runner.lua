@@ -293,7 +293,7 @@ end
 
 local TRACES = {
   "barred", "halted", "error", "started", "pending", "pending_is_near", "detail", "changes", "value", "touched",
-  "attempt", "entered", "begun", "changed_at", "stale_before",
+  "attempt", "entered", "changed_at", "stale_before",
 }
 
 -- What an earlier run of the same plan left.

@@ -11,6 +11,7 @@ local parameter = require "pgaf.resource.parameter"
 local quote = require "pgaf.quote"
 local resource = require "pgaf.resource"
 local schema = require "pgaf.schema"
+local sorted_keys = require "pgaf.sorted_keys"
 local unit = require "pgaf.resources.unit"
 local units = require "pgaf.resource.units"
 
@@ -30,13 +31,6 @@ local ITEMS = {
   rss = 1024, locks = 1, sigpending = 1, msgqueue = 1, nice = 1, rtprio = 1,
 }
 
-local function sorted(limits)
-  local names = {}
-  for name in pairs(limits) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function both(limit)
   if type(limit) == "table" then return limit.soft or limit.hard, limit.hard or limit.soft end
   return limit, limit
@@ -45,7 +39,7 @@ end
 -- Lines of /etc/security/limits.d.
 local function for_sessions(options)
   local lines = { "# Written by pgafrun: changes by hand are lost." }
-  for _, name in ipairs(sorted(options.limits)) do
+  for _, name in ipairs(sorted_keys(options.limits)) do
     local soft, hard = both(options.limits[name])
     lines[#lines + 1] = ("%s soft %s %s"):format(options.domain, name, tostring(soft))
     lines[#lines + 1] = ("%s hard %s %s"):format(options.domain, name, tostring(hard))
@@ -56,7 +50,7 @@ end
 -- A drop-in for systemd.
 local function for_unit(options)
   local lines = { "[Service]" }
-  for _, name in ipairs(sorted(options.limits)) do
+  for _, name in ipairs(sorted_keys(options.limits)) do
     local function shown(value)
       if value == "unlimited" then return "infinity" end
       -- without a sign, systemd takes it for the kernel's own 20 - nice
@@ -120,7 +114,7 @@ end
 
 local amount = schema.either('a whole number or "unlimited"',
   schema.integer(-20, math.maxinteger), schema.one_of "unlimited")
-local item_names = sorted(ITEMS)
+local item_names = sorted_keys(ITEMS)
 
 return resource.define {
   kind = "limits",
@@ -140,7 +134,7 @@ return resource.define {
   check = function(options, report)
     if (options.domain == nil) == (options.unit == nil) then report "wants either domain or unit" end
     if options.state == "present" and not (options.limits and next(options.limits)) then report "limits is missing" end
-    for _, name in ipairs(sorted(options.limits or {})) do
+    for _, name in ipairs(sorted_keys(options.limits or {})) do
       local problem = problem_with(name, options.limits[name])
       if problem then report(("limits.%s: %s"):format(name, problem)) end
     end

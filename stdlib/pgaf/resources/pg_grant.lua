@@ -19,6 +19,7 @@ local pg = require "pgafrun.pg"
 local resource = require "pgaf.resource"
 local schema = require "pgaf.schema"
 local server = require "pgaf.postgres.server"
+local sorted_keys = require "pgaf.sorted_keys"
 local suggest = require "pgaf.suggest"
 
 local ident, literal = pg.quote_ident, pg.quote_literal
@@ -157,13 +158,6 @@ local function given_by(names, privileges)
     end
   end
   return list
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
 end
 
 -- The statements of a plan, `on` being what follows ON. What somebody else than the owner gave, only they can take.

@@ -82,7 +82,7 @@ local function changes(result)
   if not (result.mode and result.mode.check) then
     local other = false
     for _, item in ipairs(result.items) do
-      other = other or item.begun and (item.status == "failed" or item.status == "unreachable")
+      other = other or item.changed_at and (item.status == "failed" or item.status == "unreachable")
     end
     if counts.changed == 0 then return other and "nothing else changed" or "nothing changed" end
     return ("%d%s %s"):format(counts.changed, other and " other" or "", counts.changed == 1 and "change" or "changes")
