@@ -27,12 +27,19 @@ apt_run() {
     apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -qq "$@" </dev/null
 }
 
-# apt_lists_refreshed: at most one `apt-get update` for each run of ./bootstrap.
+# apt_lists_refreshed: at most one `apt-get update` for each run of ./bootstrap. Another one that is at work, such as a
+# new machine's own, is waited for: apt does so for dpkg's lock alone.
 apt_lists_refreshed() {
   [ -z "${APT_UPDATED:-}" ] || return 0
   say "refreshing the package lists"
-  apt_run update
-  APT_UPDATED=yes
+  local said tries
+  for ((tries = 0; tries < 300; tries++)); do
+    if said=$(apt_run update 2>&1); then APT_UPDATED=yes; return 0; fi
+    [[ "$said" == *"Could not get lock"* ]] || break
+    [ "$tries" -gt 0 ] || say "another apt is at work: waiting for it"
+    sleep 1
+  done
+  die "apt-get update failed: $said"
 }
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }

@@ -343,6 +343,26 @@ function T.test_14_package()
   lu.assertStrContains(told[1], "fetching apt's lists")
 end
 
+-- A machine's daily update, or the installation of a run that was killed.
+function T.test_14_package_while_another_apt_is_at_work()
+  local told = {}
+  local function while_held(path, made)
+    sh(([[
+      perl -e 'use Fcntl; open F, ">>", "%s"; $l = pack "ssx4qqi", F_WRLCK, 0, 0, 0, 0; fcntl F, F_SETLKW, $l or die;
+        mkdir "/run/held"; sleep 2; rmdir "/run/held"' >/dev/null 2>&1 &
+      until [ -d /run/held ]; do sleep 0.02; done]]):format(path))
+    converge(made, function(text) told[text] = true end)
+    lu.assertEquals(sh "ls /run | grep -x held || :", "")
+  end
+  sh "apt-get -q -y purge hello 2>&1"
+  while_held("/var/lib/apt/lists/lock", resource.package { names = { "hello" } })
+  lu.assertTrue(told["waiting for another apt or dpkg"])
+  while_held("/var/lib/dpkg/lock", resource.package { names = { "hello" }, hold = true })
+  while_held("/var/lib/dpkg/lock-frontend", resource.package { names = { "hello" }, hold = false })
+  while_held("/var/lib/dpkg/lock-frontend", resource.package { names = { "hello" }, state = "absent" })
+  while_held("/var/cache/apt/archives/lock", resource.package { names = { "hello" }, cache_valid_time = 86400 })
+end
+
 local KEY = [[
 -----BEGIN PGP PUBLIC KEY BLOCK-----
 

@@ -117,7 +117,7 @@ killed_at() {
     said "$pid"
     ok "a second run at the same time is refused, with the holder"
   fi
-  kill -9 "$pid"
+  kill -9 "$pid" 2>/dev/null || fail "it ended within $2 s after it said $1"
   wait "$pid" 2>/dev/null || true
   ok "killed $2 s after '$1' (try $try)"
 }
@@ -157,7 +157,7 @@ killed_at ' packages ' 0.3
 killed_at ' settings ' 0.6
 killed_at ' cluster +'"$prefix"'-monitor' 0.5
 killed_at ' monitor +'"$prefix"'-monitor' 0.7
-killed_at ' member ' 1.2
+killed_at ' member ' 0.8
 run "$work/right.lua" postgres_ha
 [ "$status" -eq 0 ] || fail "repeated after six kills: status $status"
 said "$prefix-1.lxd:5432,$prefix-2.lxd:5432/appdb?target_session_attrs=read-write"

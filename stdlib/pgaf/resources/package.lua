@@ -7,7 +7,7 @@
 -- Names are those of real packages: of a virtual one ("mail-transport-agent") say which of its providers. A package
 -- that goes takes along those that need it, and --check tells which. What is held back stays so, also when it is given
 -- another version. With --check, a name that no source knows is not noticed: apt's lists may be old, and are not
--- fetched then.
+-- fetched then. Another apt or dpkg at work on the node is waited for, each time up to 300 seconds.
 --
 -- A step has 300 seconds unless it says otherwise: one that installs much should (`timeout = 1800`).
 
@@ -86,11 +86,28 @@ local function run_apt(made, target, what, script, tell)
   end
 end
 
+-- apt itself waits for dpkg's lock, but not for those of its lists and its archive; dpkg, which apt-mark calls, waits
+-- for none. A machine's daily update, or what a killed run left at work, would be enough to fail.
 local APT = [[
-lists='apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0'
-apt="$lists -o APT::Status-Fd=3"
 exec 3>"$status"
-update() { $lists -o APT::Update::Error-Mode=any update >/dev/null && touch /var/lib/apt/lists; }
+patiently() {
+  for _ in $(seq 300); do
+    said=$("$@" 2>&1 >/dev/null)
+    code=$?
+    case "$code $said" in
+      "0 "*) break ;;
+      *"Could not get lock"* | *"was locked by"*) ;;
+      *) break ;;
+    esac
+    echo "dlstatus:0:0:waiting for another apt or dpkg" >&3
+    sleep 1
+  done
+  [ -z "$said" ] || printf '%%s\n' "$said" >&2
+  return "$code"
+}
+lists='patiently apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0'
+apt="$lists -o APT::Status-Fd=3"
+update() { $lists -o APT::Update::Error-Mode=any update && touch /var/lib/apt/lists; }
 ]]
 
 -- An image's own lists are as old as the image. An installation that was killed half-way is finished before it is tried
@@ -109,20 +126,22 @@ is_virtual() {
 install() {
   ! is_virtual || exit
   held=$(apt-mark showhold)
-  $apt %s --allow-downgrades --allow-change-held-packages install %s >/dev/null
-  code=$?
-  [ -z "$held" ] || apt-mark hold $held >/dev/null
-  return "$code"
+  $apt %s --allow-downgrades --allow-change-held-packages install %s
+  installed=$?
+  [ -z "$held" ] || patiently apt-mark hold $held || return
+  return "$installed"
 }
 fresh=%s
 [ "$fresh" = yes ] || update || exit
 install && exit
 code=$?
-if [ -n "$(dpkg --audit)" ]; then dpkg --configure -a >/dev/null && install && exit; fi
+if [ -n "$(dpkg --audit)" ]; then patiently dpkg --configure -a && install && exit; fi
 [ "$fresh" = yes ] || exit "$code"
 update && install]]
 
-local REMOVE = APT .. [[$apt --allow-change-held-packages %s %s >/dev/null]]
+local REMOVE = APT .. "$apt --allow-change-held-packages %s %s"
+
+local MARK = APT .. "patiently apt-mark %s %s"
 
 local LOOK_AT_REMOVAL = "LC_ALL=C apt-get -q -s --allow-change-held-packages remove %s"
 
@@ -243,7 +262,9 @@ local function make(options)
         REMOVE:format(verb, quote.sh_list(remove)), tell)
     end
     if #mark > 0 then
-      commands.run(self, target, ("apt-mark %s %s"):format(options.hold and "hold" or "unhold", quote.sh_list(mark)))
+      local verb = options.hold and "hold" or "unhold"
+      run_apt(self, target, ("apt-mark %s %s"):format(verb, table.concat(mark, " ")),
+        MARK:format(verb, quote.sh_list(mark)), tell)
     end
     return told(options, install, remove, too, mark, { "installed ", "removed ", "held ", "released " })
   end
