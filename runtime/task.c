@@ -1,7 +1,6 @@
 /* task.c - one task: its birth, its waits, its end. Resuming is scheduler.c's alone. */
 #include "task.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -86,13 +85,6 @@ static int task_main(lua_State *L) {
 
 /* --- birth ---------------------------------------------------------------------------------------------- */
 
-static int task_gc(lua_State *L) {
-  task_t *t = lua_touserdata(L, 1);
-  free(t->name);
-  t->name = NULL;
-  return 0;
-}
-
 static int task_tostring(lua_State *L) {
   task_t *t = lua_touserdata(L, 1);
   lua_pushfstring(L, "task %d (%s): %s", (int)t->id, t->name ? t->name : "unnamed", task_state_name(t));
@@ -102,11 +94,9 @@ static int task_tostring(lua_State *L) {
 void task_push_metatable(lua_State *L) {
   if (luaL_getmetatable(L, TASK_METATABLE) == LUA_TTABLE) return;
   lua_pop(L, 1);
-  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 3);
   lua_pushliteral(L, TASK_METATABLE);
   lua_setfield(L, -2, "__name");
-  lua_pushcfunction(L, task_gc);
-  lua_setfield(L, -2, "__gc");
   lua_pushcfunction(L, task_tostring);
   lua_setfield(L, -2, "__tostring");
   lua_pushvalue(L, -1);
@@ -118,12 +108,15 @@ task_t *task_spawn(lua_State *L, scope_t *base, int group_index, int nargs, cons
   scheduler_t *s = base->scheduler;
   int function_index = lua_gettop(L) - nargs;
   luaL_checkstack(L, 8, "spawning a task");
-  task_t *t = lua_newuserdatauv(L, sizeof *t, 2);
+  size_t name_size = name ? strlen(name) + 1 : 0;
+  task_t *t = lua_newuserdatauv(L, sizeof *t + name_size, 2);
   memset(t, 0, sizeof *t);
+  if (name) t->name = memcpy(t + 1, name, name_size);
   t->timer.index = HEAP_NONE;
   task_push_metatable(L);
   lua_setmetatable(L, -2);
   t->co = lua_newthread(L);
+  lua_sethook(t->co, NULL, 0, 0); /* inherited: the watch is over who spins, not over those that it spawns */
   lua_setiuservalue(L, -2, 1);
   if (group_index) {
     lua_pushvalue(L, group_index);
@@ -142,7 +135,6 @@ task_t *task_spawn(lua_State *L, scope_t *base, int group_index, int nargs, cons
   t->nargs = nargs + 1;
   t->base = t->scope = base;
   t->id = ++s->next_id;
-  t->name = name ? strdup(name) : NULL;
   t->state = TASK_WAITING;
   t->sibling_next = base->tasks;
   if (base->tasks) base->tasks->sibling_prev = t;

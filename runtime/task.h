@@ -75,7 +75,7 @@ struct task {
   const char *waiting_for; /* static or living as long as the wait */
   uint64_t since;          /* of the wait */
   uint64_t patience;       /* ns it may run without waiting; 0: as long as it likes */
-  char *name;
+  const char *name;        /* behind the task, in the same userdata; NULL: it has none */
   uint32_t id;
   int anchor;     /* in the scheduler's table of live tasks */
   int nargs;      /* on the first resume */

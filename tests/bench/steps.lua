@@ -73,13 +73,16 @@ local function fake(count)
   local p = fake_play(count)
   local planning, plan = computed(function() return p:plan() end)
   local megabytes = (collectgarbage "count" - before) / 1024
-  local runs = {}
-  for i = 1, count < 1000 and ROUNDS or 2 do
-    local result
-    runs[i], result = computed(function() return plan:run(silent()) end)
-    if result.failed or result.counts.ok ~= count * STEPS then
-      error.raise { kind = "bench", message = "the steps did not all find what is wanted" }
-    end
+  local repeats, runs = 1000 // count, {}
+  for i = 1, ROUNDS do
+    runs[i] = computed(function()
+      for _ = 1, repeats do
+        local result = plan:run(silent())
+        if result.failed or result.counts.ok ~= count * STEPS then
+          error.raise { kind = "bench", message = "the steps did not all find what is wanted" }
+        end
+      end
+    end) / repeats
   end
   local full = count == 1000
   line(("plan %d targets x %d steps"):format(count, STEPS), planning, "s", full and PLAN_SECONDS or nil)

@@ -132,7 +132,7 @@ killed_when() {
     sleep 0.1
   done
   sleep "$3"
-  kill -9 "$pid"
+  kill -9 "$pid" 2>/dev/null || fail "it ended within $3 s after its builder was $1"
   wait "$pid" 2>/dev/null || true
   [ -n "$name" ] || fail "no builder after $try looks"
 }

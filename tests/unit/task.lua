@@ -272,6 +272,13 @@ function T.test_a_script_that_spins_meets_its_deadline()
   end)
 end
 
+-- The watch, which takes a part of the speed, is over who spins, and over nobody that it spawns.
+function T.test_what_a_spinning_task_spawns_is_not_watched()
+  repeat until debug.gethook() -- luacheck: ignore
+  local g <close> = task.group()
+  lu.assertNil((g:spawn(function() return (debug.gethook()) end):wait()))
+end
+
 function T.test_check_raises_without_waiting()
   task.check()
   fails_with("timeout", "deadline", task.timeout, 0.001, function()

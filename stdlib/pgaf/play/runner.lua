@@ -51,8 +51,9 @@ local function pass_on_pending(item, waiting)
 end
 
 -- What a step has changed, also on another target than its own, is looked at anew by those that come after it.
-local function pass_on_change(item, waiting)
-  local moment = math.max(item.changed_at or NEVER, item.stale_before or NEVER)
+local function last_change(item) return math.max(item.changed_at or NEVER, item.stale_before or NEVER) end
+
+local function pass_on_change(moment, waiting)
   if moment > (waiting.stale_before or NEVER) then waiting.stale_before = moment end
 end
 
@@ -67,22 +68,23 @@ function Run:open(waiting)
 end
 
 function Run:release(item)
+  local moment = last_change(item)
   for _, waiting in ipairs(item.before or NOTHING) do
     if (BAD[item.status] or item.barred) and not waiting.barred then waiting.barred = item.barred or item end
     if item.gate and item.halted then waiting.halted = item.halted end
     pass_on_pending(item, waiting)
-    pass_on_change(item, waiting)
+    pass_on_change(moment, waiting)
     self:open(waiting)
   end
   for _, waiting in ipairs(item.soft or NOTHING) do
-    pass_on_change(item, waiting)
+    pass_on_change(moment, waiting)
     self:open(waiting)
   end
   for _, gate in ipairs(item.batch_gates or NOTHING) do
     -- what fails in a batch keeps the later ones from beginning; who had dropped out before does not
     local cause = BAD[item.status] and item or item.halted
     if cause and not gate.halted then gate.halted, gate.barred = cause, cause end
-    pass_on_change(item, gate)
+    pass_on_change(moment, gate)
     self:open(gate)
   end
 end
