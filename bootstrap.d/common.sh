@@ -22,24 +22,28 @@ as_root() {
   fi
 }
 
+# apt_run ARGUMENTS...: apt-get. Another one that is at work, such as a new machine's own update, is waited for: apt's
+# DPkg::Lock::Timeout is for dpkg's lock alone.
 apt_run() {
-  as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 \
-    apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -qq "$@" </dev/null
-}
-
-# apt_lists_refreshed: at most one `apt-get update` for each run of ./bootstrap. Another one that is at work, such as a
-# new machine's own, is waited for: apt does so for dpkg's lock alone.
-apt_lists_refreshed() {
-  [ -z "${APT_UPDATED:-}" ] || return 0
-  say "refreshing the package lists"
-  local said tries
+  local said status tries
   for ((tries = 0; tries < 300; tries++)); do
-    if said=$(apt_run update 2>&1); then APT_UPDATED=yes; return 0; fi
-    [[ "$said" == *"Could not get lock"* ]] || break
+    status=0
+    said=$(as_root env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 \
+      apt-get -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 -qq "$@" 2>&1 >/dev/null </dev/null) || status=$?
+    if [ "$status" -eq 0 ] || [[ "$said" != *"Could not get lock"* ]]; then break; fi
     [ "$tries" -gt 0 ] || say "another apt is at work: waiting for it"
     sleep 1
   done
-  die "apt-get update failed: $said"
+  [ -z "$said" ] || printf '%s\n' "$said" >&2
+  return "$status"
+}
+
+# apt_lists_refreshed: at most one `apt-get update` for each run of ./bootstrap.
+apt_lists_refreshed() {
+  [ -z "${APT_UPDATED:-}" ] || return 0
+  say "refreshing the package lists"
+  apt_run update
+  APT_UPDATED=yes
 }
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
@@ -64,7 +68,7 @@ install_packages() {
   hold_to_installed missing libpq-dev libpq5
   hold_to_installed missing libcurl4-openssl-dev libcurl4
   say "installing ${missing[*]}"
-  apt_run install --no-install-recommends "${missing[@]}" >/dev/null
+  apt_run install --no-install-recommends "${missing[@]}"
 }
 
 # hold_to_installed ARRAY DEV LIBRARY: a -dev package wants its library in just its own version. Where the library is

@@ -176,7 +176,7 @@ local function persist(item, mode, context)
   local step = item.step
   local asks = step.until_ and (not mode.check or step.check_safe)
   local last = (step.retries or (step.until_ and DEFAULT_RETRIES) or 0) + 1
-  if last == 1 and not asks then return once(item, mode, context) end
+  if last == 1 and not asks then return once(item, mode, context) end -- nothing to catch
   for attempt = 1, last do
     item.attempt = last > 1 and attempt or nil
     local ok, done = perform.try(once, item, mode, context)

@@ -51,8 +51,6 @@ local function pass_on_pending(item, waiting)
 end
 
 -- What a step has changed, also on another target than its own, is looked at anew by those that come after it.
-local function last_change(item) return math.max(item.changed_at or NEVER, item.stale_before or NEVER) end
-
 local function pass_on_change(moment, waiting)
   if moment > (waiting.stale_before or NEVER) then waiting.stale_before = moment end
 end
@@ -68,7 +66,7 @@ function Run:open(waiting)
 end
 
 function Run:release(item)
-  local moment = last_change(item)
+  local moment = math.max(item.changed_at or NEVER, item.stale_before or NEVER)
   for _, waiting in ipairs(item.before or NOTHING) do
     if (BAD[item.status] or item.barred) and not waiting.barred then waiting.barred = item.barred or item end
     if item.gate and item.halted then waiting.halted = item.halted end

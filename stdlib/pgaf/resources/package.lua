@@ -86,8 +86,8 @@ local function run_apt(made, target, what, script, tell)
   end
 end
 
--- apt itself waits for dpkg's lock, but not for those of its lists and its archive; dpkg, which apt-mark calls, waits
--- for none. A machine's daily update, or what a killed run left at work, would be enough to fail.
+-- A machine's daily update, or what a killed run left at work, would be enough to fail. apt's own DPkg::Lock::Timeout is
+-- for dpkg's lock alone, not for those of its lists and its archive, and apt-mark has none.
 local APT = [[
 exec 3>"$status"
 patiently() {
@@ -105,7 +105,7 @@ patiently() {
   [ -z "$said" ] || printf '%%s\n' "$said" >&2
   return "$code"
 }
-lists='patiently apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0'
+lists='patiently apt-get -q -y -o Acquire::Retries=3 -o Dpkg::Use-Pty=0'
 apt="$lists -o APT::Status-Fd=3"
 update() { $lists -o APT::Update::Error-Mode=any update && touch /var/lib/apt/lists; }
 ]]
