@@ -86,7 +86,7 @@ local function run_apt(made, target, what, script, tell)
   end
 end
 
--- A machine's daily update, or what a killed run left at work, would be enough to fail. apt's own DPkg::Lock::Timeout is
+-- A machine's daily update, or what a killed run left at work, would be enough to fail. apt's DPkg::Lock::Timeout is
 -- for dpkg's lock alone, not for those of its lists and its archive, and apt-mark has none.
 local APT = [[
 exec 3>"$status"
