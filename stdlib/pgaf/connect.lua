@@ -121,7 +121,8 @@ function Reach:ca()
       hint = "provision the formation first: pgafrun scripts/postgres_ha.lua",
     }
   end
-  self.certificate = fs.in_memory(text)
+  -- Another task may have fetched it meanwhile, and a connection that is being made reads that file: it has to stay.
+  self.certificate = self.certificate or fs.in_memory(text)
   return self.certificate:path()
 end
 

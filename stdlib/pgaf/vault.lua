@@ -183,12 +183,13 @@ end
 ---@return boolean
 function Keys:known() return #self.sources > 0 end
 
+-- A secret fetches once, also where several tasks open a vault side by side: nobody is asked twice.
 local function password_of(source)
-  if not source.secret then
+  source.secret = source.secret or secret.from("the vault password " .. source.name, function()
     local text = trimmed(source.place == "prompt" and ask(source.id) or from_file(source.place, source.id))
     if text == "" then refuse("no_password", ("the vault password %s is empty"):format(source.name)) end
-    source.secret = secret.value(text)
-  end
+    return text
+  end)
   return secret.reveal(source.secret)
 end
 

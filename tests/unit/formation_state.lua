@@ -1,6 +1,8 @@
 local connect = require "pgaf.connect"
 local error = require "pgafrun.error"
+local fs = require "pgafrun.fs"
 local state = require "pgaf.autofailover.state"
+local task = require "pgafrun.task"
 local test = require "pgaf.test"
 local time = require "pgafrun.time"
 
@@ -142,6 +144,27 @@ function T.test_password_files_are_read_as_libpq_does()
   lu.assertEquals(connect.find_password(text, "pg_auto_failover", "autoctl_node"), "a:b\\c")
   lu.assertNil(connect.find_password(text, "pg_auto_failover", "nobody"))
   lu.assertEquals(connect.find_password("*:*:*:r:p", "any", "r"), "p")
+end
+
+-- What made a dial fail with "could not read root certificate file", once in many runs of doctor.
+function T.test_tasks_that_fetch_the_certificate_side_by_side_share_one_that_stays()
+  local pulled = 0
+  local monitor = { name = "m" }
+  function monitor.paths() return { ca_crt = "/ca.crt" } end
+  function monitor.pull()
+    pulled = pulled + 1
+    local mine = pulled
+    task.sleep(0.01 * mine)
+    return "certificate " .. mine
+  end
+  local reach <close> = connect.open({ node = function() return monitor end }, { monitor = monitor, nodes = {} })
+  local group <close> = task.group()
+  local first, second = group:spawn(reach.ca, reach), group:spawn(reach.ca, reach)
+  local path = first:wait()
+  lu.assertEquals(second:wait(), path)
+  collectgarbage()
+  lu.assertEquals(pulled, 2)
+  lu.assertEquals(fs.read(path), "certificate 1")
 end
 
 test.run("formation state", T)

@@ -4,6 +4,7 @@ local error = require "pgafrun.error"
 local fs = require "pgafrun.fs"
 local process = require "pgafrun.process"
 local secret = require "pgaf.secret"
+local task = require "pgafrun.task"
 local test = require "pgaf.test"
 local vault = require "pgaf.vault"
 local yaml_file = require "pgaf.inventory.yaml_file"
@@ -178,6 +179,17 @@ function T.test_the_password_from_a_program()
   refuses("permissions", function() return vault.keys { files = { open } }:decrypt(PLAIN) end)
   local client = write("pw-client", "#!/bin/sh\n[ \"$1 $2\" = '--vault-id lab' ] && echo '" .. OTHER .. "'\n", "700")
   lu.assertEquals(vault.keys { ids = { "lab@" .. client } }:decrypt(LABELLED), "two\nlines\n")
+end
+
+function T.test_tasks_that_open_vaults_side_by_side_ask_once()
+  local asked = at "asked"
+  local program = write("pw.sh", ("#!/bin/sh\necho x >>'%s'\nsleep 0.05\necho '%s'\n"):format(asked, ONE), "700")
+  local keys = vault.keys { files = { program } }
+  local group <close> = task.group()
+  local first, second = group:spawn(keys.decrypt, keys, PLAIN), group:spawn(keys.decrypt, keys, PLAIN)
+  lu.assertEquals(first:wait(), "p4ss wörd!")
+  lu.assertEquals(second:wait(), "p4ss wörd!")
+  lu.assertEquals(fs.read(asked), "x\n")
 end
 
 function T.test_ids_are_tried_first_and_then_all_others()
