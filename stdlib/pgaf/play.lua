@@ -48,7 +48,8 @@ play.options = options.declare
 ---@field changes? fun(self, target: pgaf.Target, facts: pgaf.Snapshot): pgaf.Change[] for --diff, after probe found a
 ---difference
 ---@field problems? string[] mistakes in its parameters: the plan is refused
----apply, wait and ensure are also given tell(text, fraction?), for the progress of long work.
+---apply, wait and ensure are also given tell(text, fraction?), for the progress of long work; ensure also what its
+---probe said, and is called when that was nothing, too: what is as wanted may still have to become ready.
 
 ---@class pgaf.Target
 ---@field name string
@@ -127,7 +128,8 @@ function play.on(name, expression) return { name, on = expression } end
 ---@field given table what play.new was called with
 ---@field mistakes string[] in what was declared, each with its place: the plan is refused
 ---@field before? fun(mode: pgaf.play.Mode): any called when the plan is right and before anything is touched: looks
----whether all is as it must be, takes the lock; what it returns is closed when the run has ended
+---whether all is as it must be, takes the lock; what it returns is closed when the run has ended, and has its method
+---`hold`, if it has one, called before each change
 ---@field after? fun(result: pgaf.play.Result, report: pgaf.play.Report) called when the run has ended, to tell more
 local Play = {}
 Play.__index = Play

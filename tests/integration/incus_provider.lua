@@ -10,6 +10,7 @@ local test = require "pgaf.test"
 local time = require "pgafrun.time"
 
 local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$" or "."
+local lease = require "pgaf.provider.lease"
 local provider = require "pgaf.provider"
 local lu = test.lu
 
@@ -231,9 +232,11 @@ end
 
 -- ----------------------------------------------------------------------------------------------------------- locking
 
+-- The lease that binds others; nil: none.
 local function lease_of(node)
   local text = node:instance():get().config["user.pgaf.lock"]
-  return text and json.decode(text)
+  local held = text and json.decode(text)
+  return held and not lease.is_over(held) and held or nil
 end
 
 function T.test_one_run_at_a_time_on_this_machine()
@@ -254,9 +257,9 @@ function T.test_the_lease_is_made_with_the_monitor_and_given_back()
   p:node("f" .. count .. "-1"):launch()
   lu.assertNil(lease_of(p:node("f" .. count .. "-1")))
   p:node(monitor().name):launch()
-  local lease = lease_of(monitor())
-  lu.assertEquals({ lease.what, lease.pid }, { "provision", me.pid })
-  lu.assertTrue(lease.expires > time.wall() and lease.expires < time.wall() + 120)
+  local held = lease_of(monitor())
+  lu.assertEquals({ held.what, held.pid }, { "provision", me.pid })
+  lu.assertTrue(held.expires > time.wall() and held.expires < time.wall() + 120)
   p:node(monitor().name):delete()
   p:node(monitor().name):launch()
   lu.assertNotNil(lease_of(monitor()))
@@ -307,6 +310,49 @@ function T.test_a_lease_is_renewed_and_its_loss_ends_the_work()
   end)
   lu.assertStrContains(e.message, "eve@far")
   lu.assertEquals(lease_of(monitor()).holder, "eve@far")
+end
+
+local function config_of_monitor() return monitor():instance():get().config["user.pgaf.lock"] end
+
+function T.test_who_only_looks_writes_no_lease_and_who_changes_something_writes_one()
+  server:add(monitor().name, { config = tags(monitor().name) })
+  local looking = opened:lock("looking", true)
+  lu.assertNil(config_of_monitor())
+  looking:close()
+  lu.assertNil(config_of_monitor())
+  local changing = opened:lock("changing", true)
+  server:misbehave { meddle = 1 }
+  do
+    local group <close> = task.group()
+    for _ = 1, 3 do group:spawn(changing.hold, changing) end
+  end
+  lu.assertEquals(lease_of(monitor()).what, "changing")
+  changing:hold()
+  changing:close()
+  lu.assertNil(lease_of(monitor()))
+end
+
+function T.test_who_looks_is_refused_by_a_lease_and_by_one_that_came_and_went_meanwhile()
+  held_by_other()
+  lu.assertStrContains(expect("locked", nil, opened.lock, opened, "mine", true).message, "eve@far")
+  opened:node(monitor().name):instance():update(function() return { config = { ["user.pgaf.lock"] = "" } } end)
+  local mine <close> = opened:lock("mine", true)
+  held_by_other { expires = 0 }
+  local e = expect("locked", nil, mine.hold, mine)
+  lu.assertStrContains(e.message, "was changed while this run was looking at it, by eve@far: a drill")
+  held_by_other()
+  lu.assertStrContains(expect("locked", nil, mine.hold, mine).message, "is being changed by eve@far")
+end
+
+function T.test_a_lease_that_was_given_back_tells_who_had_it()
+  server:add(monitor().name, { config = tags(monitor().name) })
+  local looking <close> = opened:lock("looking", true)
+  local other <close> = provider.open(inventory())
+  environment.XDG_RUNTIME_DIR = folder .. "/another-user"
+  fs.mkdir(environment.XDG_RUNTIME_DIR)
+  other:lock("changing"):close()
+  environment.XDG_RUNTIME_DIR = folder
+  lu.assertStrContains(expect("locked", nil, looking.hold, looking).message, me.host .. ": changing")
 end
 
 function T.test_two_who_want_the_lease_at_once()

@@ -4,6 +4,7 @@
 
 local crypto = require "pgafrun.crypto"
 local error = require "pgafrun.error"
+local json = require "pgafrun.json"
 local process = require "pgafrun.process"
 local provider = require "pgaf.provider"
 local task = require "pgafrun.task"
@@ -11,6 +12,7 @@ local test = require "pgaf.test"
 local time = require "pgafrun.time"
 
 local instance = require "pgaf.incus.instance"
+local lease = require "pgaf.provider.lease"
 local lu = test.lu
 
 local FORMATION = "pgaf-live-incus"
@@ -71,7 +73,9 @@ function T.test_02_nodes_are_made_side_by_side()
 end
 
 function T.test_03_the_lease_is_given_back()
-  lu.assertNil(over_socket:node(MONITOR):instance():get().config["user.pgaf.lock"])
+  local left = over_socket:node(MONITOR):instance():get().config["user.pgaf.lock"]
+  lu.assertEquals(json.decode(left).what, "the live test")
+  lu.assertTrue(lease.is_over(json.decode(left)))
 end
 
 function T.test_04_nodes_find_each_other_by_name()
@@ -256,21 +260,22 @@ function T.test_15_a_lock_of_another_process_ends_with_it()
     require("pgaf.provider").open(inventory):lock "the other"
     print "locked"
     require("pgafrun.task").sleep(100)]])
-  local inventory_text = require("pgafrun.json").encode(inventory())
+  local inventory_text = json.encode(inventory())
   do
     local group_of_other <close> = task.group()
     local other = group_of_other:spawn(process.run,
       { process.getenv "PGAFRUN", "-e", script, extend_env = { I = inventory_text }, timeout = 120 })
-    local config
+    local holder
     task.timeout(30, function()
       repeat
         task.sleep(0.05)
-        config = instance.of(over_socket:client(), MONITOR):get().config
-      until config["user.pgaf.lock"]
+        local config = instance.of(over_socket:client(), MONITOR):get().config
+        holder = json.decode(config["user.pgaf.lock"] or "{}")
+      until holder.what == "the other"
     end)
     local e = expect("locked", nil, over_socket.lock, over_socket, "mine")
     lu.assertStrContains(e.message, "the other")
-    process.kill(require("pgafrun.json").decode(config["user.pgaf.lock"]).pid, "KILL")
+    process.kill(holder.pid, "KILL")
     other:wait()
   end
   over_socket:lock("mine"):close()

@@ -163,9 +163,11 @@ run "$work/right.lua" postgres_ha
 said "$prefix-1.lxd:5432,$prefix-2.lxd:5432/appdb?target_session_attrs=read-write"
 ok "repeated after six kills it is whole"
 
+lease=$(incus config get "$prefix-monitor" user.pgaf.lock </dev/null)
 run "$work/right.lua" postgres_ha
 [ "$status" -eq 0 ] || fail "second run: status $status"
 said "nothing changed in "
+[ "$(incus config get "$prefix-monitor" user.pgaf.lock </dev/null)" = "$lease" ] || fail "a second run wrote a lease"
 ok "a second run: $(grep -F 'nothing changed' "$work/out")"
 
 # ---------------------------------------------------------------------- what was made

@@ -577,6 +577,44 @@ function T.test_an_interruption_names_the_handlers_that_are_still_to_run()
   lu.assertEquals(told, { "slow", "restart" })
 end
 
+-- ------------------------------------------------------------------------------------------- the right to change it
+
+-- Each way in which a step may change something: as wanted already where `so`.
+local function each_way(log, so)
+  local p = new "a"
+  local function note(name) log[#log + 1] = name end
+  local function probe() return not so and "differs" or nil end
+  p:step { "applies", settles = true, probe = probe, apply = function() note "applied" end }
+  p:step { "ensures", probe = probe, ensure = function() note "ensured" end }
+  p:step { "runs", settles = true, probe = probe, run = function() note "ran" end }
+  p:step { "waits", probe = function() return "not yet" end, wait = function() note "waited" end }
+  p:step { "reads", check_safe = true, run = function() note "read" end }
+  return p
+end
+
+function T.test_nothing_is_held_before_there_is_something_to_change()
+  local log = {}
+  local mode = { before_change = function() log[#log + 1] = "held" end }
+  run(each_way(log, true), mode)
+  lu.assertEquals(log, { "ensured", "waited", "read" })
+  log = {}
+  run(each_way(log, false), mode)
+  lu.assertEquals(log, { "held", "applied", "held", "ensured", "held", "ran", "waited", "read" })
+end
+
+function T.test_who_may_not_change_it_changes_nothing_and_the_run_ends()
+  local log = {}
+  local p = new("a", "b")
+  p:step { "unknown", retries = 3, delay = 0, run = function() log[#log + 1] = "ran" end }
+  p:step(noting(log, "later"))
+  local ok, raised = pcall(run, p, {
+    before_change = function() error.raise { kind = "locked", message = "is being changed by eve" } end,
+  })
+  lu.assertFalse(ok)
+  lu.assertTrue(error.is(raised, "locked"), tostring(raised))
+  lu.assertEquals(log, {})
+end
+
 function T.test_no_is_an_answer_that_leaves_out_one_step()
   local p, log = new("a", "b"), {}
   p:step(noting(log, "one"))

@@ -111,12 +111,13 @@ function Formation:look()
   group:spawn(self.refuse_foreign, self)
 end
 
----Looks, and takes the right to change the formation.
+---Looks, and takes the right to change the formation. For a play's `before`: others see it only when a step is about to
+---change something (the lock's `hold`), so that a run which changes nothing writes nothing.
 ---@param what string who will
 ---@return pgaf.provider.Lock
 function Formation:claim(what)
   self:look()
-  local lock = self.provider:lock(what)
+  local lock = self.provider:lock(what, true)
   -- not before: what is read while somebody else changes it is of no use
   for _, target in ipairs(self.targets) do self:in_background(target.facts.prefetch, target.facts) end
   return lock

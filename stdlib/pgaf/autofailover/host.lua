@@ -13,7 +13,11 @@ function host.instance()
     kind = "instance",
     probe = function(_, target) return (target.node:difference()) end,
     changes = function(_, target) return select(2, target.node:difference()) end,
-    ensure = function(_, target)
+    ensure = function(_, target, _, difference)
+      if not difference then
+        target.node:wait_until_ready()
+        return nil
+      end
       local changed, what = target.node:launch()
       if not changed then return nil end
       target.begun_at = time.now()

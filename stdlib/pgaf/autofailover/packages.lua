@@ -121,12 +121,16 @@ end
 local function of_provider(formation, ahead, make)
   local place = formation.provider
   place:wants_images(packages.recipe(formation))
+  local plans
   return {
     kind = "image",
-    probe = function() return (place:image_difference(ahead)) end,
+    probe = function()
+      local difference
+      difference, plans = place:image_difference(ahead)
+      return difference
+    end,
     -- a baking that failed has changed nothing: the packages are installed on each node then
-    ensure = function(_, _, tell)
-      local difference, plans = place:image_difference(ahead)
+    ensure = function(_, _, tell, difference)
       if not difference then return nil end
       return place[make](place, tell) or (#plans == 0 and "removed it: " .. difference or nil)
     end,

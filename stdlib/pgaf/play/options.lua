@@ -114,6 +114,9 @@ local function run(p, plan, tell, mode)
     error.raise { kind = "script", message = "what a play's `before` returns has to be closable, or nil" }
   end
   local _ <close> = claimed or nil
+  if claimed and claimed.hold then
+    mode.before_change = function() claimed:hold() end
+  end
   local result = plan:run(tell, mode)
   if p.after then p.after(result, tell) end
   return exit_code(result)

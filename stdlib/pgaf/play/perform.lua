@@ -19,11 +19,12 @@ local DEFAULT_DELAY = 1
 ---@return boolean ok, any result or error
 function perform.try(f, ...) return failure.try(f, ...) end
 
----What a cancellation or the run's own deadline raised: nothing of a step's.
+---What ends the run and is nothing of a step's: a cancellation, the run's own deadline, or that somebody else has the
+---lock.
 ---@param raised any
-function perform.pass_on_cancellation(raised)
+function perform.pass_on_ending(raised)
   task.check()
-  if error.is(raised, "cancelled") then throw(raised, 0) end
+  if error.is(raised, "cancelled") or error.is(raised, "locked") then throw(raised, 0) end
 end
 
 local function place(item) return item.step[1] .. " on " .. item.target.name end
@@ -39,6 +40,10 @@ local function forget(item)
   return facts and facts.forgotten_at or time.now()
 end
 
+local function about_to_change(mode)
+  if mode.before_change then mode.before_change() end
+end
+
 -- From here on something may have changed, also when the rest fails.
 local function touched(item)
   item.touched = true
@@ -50,7 +55,7 @@ local function note_changes(item, resource, facts, mode)
   if not mode.diff or not resource.changes then return end
   local ok, list = perform.try(resource.changes, resource, item.target, facts)
   if not ok then
-    perform.pass_on_cancellation(list)
+    perform.pass_on_ending(list)
     list = { { what = ("%s (cannot be shown: %s)"):format(
       resource.name or item.step[1], tostring(list):match("^[^\n]*")) } }
   end
@@ -58,12 +63,13 @@ local function note_changes(item, resource, facts, mode)
   table.move(list, 1, #list, #item.changes + 1, item.changes)
 end
 
+-- Also where the probe finds no difference: what is there already may still have to become ready.
 local function ensure(item, resource, mode, context)
-  if mode.diff and resource.probe and resource.changes then
-    local facts = snapshot(item, resource)
-    if resource:probe(item.target, facts) then note_changes(item, resource, facts, mode) end
-  end
-  local done = resource:ensure(item.target, context.tell)
+  local facts = resource.probe and snapshot(item, resource)
+  local difference = facts and resource:probe(item.target, facts)
+  if difference or not facts then about_to_change(mode) end
+  if difference then note_changes(item, resource, facts, mode) end
+  local done = resource:ensure(item.target, context.tell, difference)
   if done then touched(item) end
   return done
 end
@@ -90,6 +96,7 @@ local function converge(item, resource, mode, context)
   if not resource.apply then
     error.raise { kind = "drift", message = difference, operation = place(item) }
   end
+  about_to_change(mode)
   note_changes(item, resource, facts, mode)
   local ok, done = perform.try(resource.apply, resource, target, difference, facts, context.tell)
   touched(item)
@@ -129,7 +136,7 @@ local function resources(item, mode, context)
       ok, one = perform.try(foresee, item, resource, mode)
     end
     if not ok then
-      perform.pass_on_cancellation(one)
+      perform.pass_on_ending(one)
       return done .. "; what follows in this step can be looked at only then"
     end
     if one then done = done and done .. "; " .. one or one end
@@ -149,6 +156,7 @@ local function call(item, mode, context)
   elseif mode.check and not step.check_safe then
     return "would run"
   end
+  if not step.check_safe then about_to_change(mode) end
   local ok, value, changed = failure.try(step.run, target, context.results)
   if not ok then
     if not step.check_safe then item.changed_at = forget(item) end
@@ -189,7 +197,7 @@ local function persist(item, mode, context)
           attempt, attempt == 1 and "attempt" or "attempts", shown(item.value)),
       }
     else
-      perform.pass_on_cancellation(done)
+      perform.pass_on_ending(done)
       -- trying again mends no mistake in a script, and not what an earlier step has still to do
       if error.is(done, "script") or error.is(done, "plan") or (mode.check and item.pending) then throw(done, 0) end
     end

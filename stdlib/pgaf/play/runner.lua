@@ -16,6 +16,7 @@ local HEARTBEAT_SECONDS = 10
 ---@field check? boolean nothing is changed: probes tell what would be
 ---@field diff? boolean before and after of each change are kept in item.changes
 ---@field ask? fun(step: pgaf.Step): boolean asked before each step: shall it be run?
+---@field before_change? fun() called before anything is changed; kind "locked" when it may not be, which ends the run
 
 ---@alias pgaf.play.Status "pending"|"running"|"ok"|"changed"|"failed"|"unreachable"|"skipped"|"would"|"deferred"
 
@@ -212,7 +213,7 @@ local function is_unreachable(item, raised)
   local node = item.target.node
   if item.step.makes_target or not node or not error.is(raised) or not MAY_BE_AWAY[raised.kind] then return false end
   local ok, status = pcall(node.status, node)
-  if not ok then perform.pass_on_cancellation(status) end
+  if not ok then perform.pass_on_ending(status) end
   return not ok or status ~= "running"
 end
 
@@ -257,7 +258,7 @@ function Run:perform(item)
   local ok, status, detail = perform.try(perform.item, item, self.mode, self:context(item))
   if not ok then
     -- a step's own deadline is its failure; a cancellation, or the run's deadline, ends the run
-    perform.pass_on_cancellation(status)
+    perform.pass_on_ending(status)
     return self:fail(item, status)
   end
   if status == "would" and item.step.makes_target then self.unmade[item.target] = item end

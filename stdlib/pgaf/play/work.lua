@@ -17,7 +17,7 @@ local function own_resource(step, reads)
     name = step[1], reads = reads,
     probe = step.probe and function(_, on, facts) return step.probe(on, facts) end,
     wait = step.wait and function(_, on, tell) return step.wait(on, tell) end,
-    ensure = step.ensure and function(_, on, tell) return step.ensure(on, tell) end,
+    ensure = step.ensure and function(_, on, tell, difference) return step.ensure(on, tell, difference) end,
     apply = step.apply and function(_, on, difference, facts, tell) return step.apply(on, difference, facts, tell) end,
     settles = step.settles,
   }

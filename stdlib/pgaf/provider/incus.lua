@@ -316,9 +316,10 @@ end
 ---The right to change this formation: against other processes of this machine, and, once the monitor's instance exists,
 ---against everybody who uses this server. Raises kind "locked" with who has it.
 ---@param what string what is going to be done
+---@param later? boolean the second half only at the first call of the lock's hold(), before something is changed
 ---@return pgaf.provider.Lock
-function Provider:lock(what)
-  local lock = lease.take(self, what)
+function Provider:lock(what, later)
+  local lock = lease.take(self, what, later)
   self.locks[lock] = true
   return lock
 end

@@ -217,6 +217,10 @@ function launch.difference(self)
     says[#says + 1] = ("%s is %s, not %s"):format(key, now or "not set", value)
     changes[#changes + 1] = { what = ("%s: %s"):format(what, key), before = now or "not set", after = value }
   end
+  if pinned_device(self, object, "") then
+    says[#says + 1] = "its address may be another after a restart"
+    changes[#changes + 1] = { what = what .. ": address", before = "of the moment", after = "pinned" }
+  end
   if status ~= "running" then
     says[#says + 1] = "it is " .. status
     changes[#changes + 1] = { what = what, before = status, after = "running" }

@@ -13,7 +13,8 @@
 ---@field entries table<string, table> monitor and data nodes of the inventory, by name
 ---@field check fun(self) raises, before anything is touched, when the formation cannot be made here
 ---@field can fun(self, capability: string): boolean, string? why not; "cut", "freeze", "snapshot", "systemd" ...
----@field lock fun(self, what: string): pgaf.provider.Lock raises kind "locked" with who changes this formation
+---@field lock fun(self, what: string, later?: boolean): pgaf.provider.Lock raises kind "locked" with who changes this
+---formation; later: what of it is written for others to see is written by the lock's hold(), where it has one
 ---@field node fun(self, name: string): pgaf.Node a handle; asks nothing
 ---@field nodes fun(self): pgaf.Node[] those that exist and are of this formation
 ---@field events fun(self): table a stream; its `next(seconds)` tells { at, node, action }, or nil when they passed
@@ -29,6 +30,7 @@
 ---@field address fun(self): string IPv4
 ---@field known_address fun(self): string? the same; nil while it has none
 ---@field difference fun(self): string?, pgaf.Change[]? what launch would change; nil: nothing
+---@field wait_until_ready fun(self) of one that runs: it has an address, and has booted
 ---@field launch fun(self): boolean, string? makes it, or makes sure that it is as declared and runs: changed, what
 ---@field start fun(self) power on; thaws one that is frozen
 ---@field stop fun(self, options?: { force?: boolean, timeout?: number }) force: at once, without warning

@@ -5,6 +5,9 @@
 --    when it is not renewed, and one whose holder was a process of this machine that no longer lives is taken over.
 --
 -- While there is no monitor there is only the first; the lease is made together with the instance.
+--
+-- Who only looks needs no lease, and may find that there is nothing to change: then nothing is written at all. Whoever
+-- gives a lease back leaves a record of having had it, so that one who has looked meanwhile notices.
 
 local rethrow = error
 local crypto = require "pgafrun.crypto"
@@ -30,6 +33,7 @@ local CLOSE_SECONDS = 5
 ---@field what string
 ---@field token string tells our lease from that of any other
 ---@field leased boolean
+---@field seen string? what the lease was when we looked, until we hold it ourselves
 local Lock = {}
 Lock.__index = Lock
 
@@ -87,6 +91,31 @@ end
 
 -- --------------------------------------------------------------------------------------------------------- the lease
 
+local function refuse_unless_free(self, text)
+  local held = decode(text)
+  if held and held.token ~= self.token and not lease.is_over(held) then refuse_held(self, held) end
+end
+
+-- What this run has looked at so far may be as it is no longer.
+local function refuse_if_changed(self, text)
+  local by = decode(text)
+  if not self.seen or text == self.seen or (by and by.token == self.token) then return end
+  error.raise {
+    kind = "locked", operation = self.what, retryable = true,
+    message = ("formation %s was changed while this run was looking at it, by %s"):format(
+      self.provider.formation, by and ("%s: %s"):format(by.holder, by.what) or "somebody unknown"),
+    hint = "run it again",
+  }
+end
+
+local function look(self)
+  local provider = self.provider
+  local object = provider:node(provider.monitor_name):instance():get()
+  local text = object and object.config[KEY] or ""
+  refuse_unless_free(self, text)
+  self.seen = text
+end
+
 -- Writes our record where nobody else's binds. Returns false when there is no instance of ours to write it on.
 local function write(self, seconds)
   local provider = self.provider
@@ -94,8 +123,9 @@ local function write(self, seconds)
   local ok, result = pcall(function()
     return node:instance():update(function(object)
       if provider:status_of(object, node.name) == "foreign" then return nil end
-      local held = decode(object.config[KEY])
-      if held and held.token ~= self.token and not lease.is_over(held) then refuse_held(self, held) end
+      local text = object.config[KEY] or ""
+      refuse_unless_free(self, text)
+      refuse_if_changed(self, text)
       return { config = { [KEY] = record_of(self, seconds) } }
     end)
   end)
@@ -143,6 +173,20 @@ local function keep_renewing(self)
   end)
 end
 
+---Called before anything is changed; the first call writes the lease. Raises kind "locked" when somebody else has it,
+---or has had it since this run began to look.
+function Lock:hold()
+  while self.holding do self.changed:wait() end
+  if self.is_held then return end
+  self.holding = true
+  local ok, result = pcall(write, self)
+  self.holding, self.is_held = false, ok
+  self.changed:notify()
+  if not ok then rethrow(result, 0) end
+  self.seen = nil
+  if result then keep_renewing(self) end
+end
+
 ---Puts the lease into the config of an instance that is about to be made.
 ---@param name string
 ---@param config table<string, string>
@@ -153,7 +197,7 @@ end
 ---Called when a node has been made: from now on the monitor's instance carries the lease.
 ---@param name string
 function Lock:node_is_there(name)
-  if name ~= self.provider.monitor_name or self.leased then return end
+  if name ~= self.provider.monitor_name or not self.is_held or self.leased then return end
   if write(self) then keep_renewing(self) end
 end
 
@@ -171,7 +215,8 @@ local function release(self)
   node:instance():update(function(object)
     local held = decode(object.config[KEY])
     if not held or held.token ~= self.token then return nil end
-    return { config = { [KEY] = "" } }
+    held.expires = 0
+    return { config = { [KEY] = json.encode(held) } }
   end)
 end
 
@@ -213,11 +258,13 @@ local function lock_path(provider)
   return ("%s/%s.lock"):format(folder, name)
 end
 
----Takes both layers. Raises kind "locked".
+---Takes both layers; with `later` the lease only when something is about to be changed (Lock:hold). Raises kind
+---"locked".
 ---@param provider pgaf.incus.Provider
 ---@param what string
+---@param later? boolean
 ---@return pgaf.provider.Lock
-function lease.take(provider, what)
+function lease.take(provider, what, later)
   local self = setmetatable({
     provider = provider, what = what, token = crypto.random_hex(8), since = time.iso(), leased = false,
     changed = task.condition(),
@@ -227,12 +274,11 @@ function lease.take(provider, what)
   local file, holder = fs.lock(lock_path(provider), text)
   if not file then refuse(self, holder) end
   self.file = file
-  local ok, result = pcall(write, self)
+  local ok, result = pcall(later and look or Lock.hold, self)
   if not ok then
     file:close()
     rethrow(result, 0)
   end
-  if result then keep_renewing(self) end
   return self
 end
 

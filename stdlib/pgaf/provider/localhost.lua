@@ -288,6 +288,9 @@ function Node:difference()
     { { what = "node " .. self.name, before = absent and "missing" or status, after = "running" } }
 end
 
+--- Processes have nothing to boot.
+function Node:wait_until_ready() end
+
 --- Makes the node's folders. True when it was not there.
 ---@return boolean changed, string? what
 function Node:launch()
