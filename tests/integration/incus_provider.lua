@@ -97,6 +97,19 @@ function T.test_a_node_is_made_started_and_pinned()
   lu.assertEquals(node:status(), "absent")
 end
 
+function T.test_an_address_that_is_not_pinned_yet_is_told_and_pinned()
+  local node = monitor()
+  node:launch()
+  lu.assertNil(node:difference())
+  node:instance():update(function()
+    return { devices = { eth0 = { type = "nic", name = "eth0", network = "br0" } } }
+  end)
+  lu.assertStrContains(node:difference(), "its address may be another after a restart")
+  lu.assertEquals({ node:launch() }, { true, "pinned its address" })
+  lu.assertNil(node:difference())
+  lu.assertEquals({ node:launch() }, { false })
+end
+
 function T.test_limits_that_changed_are_set()
   server:add(monitor().name, { config = tags(monitor().name) })
   lu.assertTrue(monitor():launch())
@@ -135,7 +148,7 @@ function T.test_what_is_half_made_is_named()
   e = expect("timeout", "address", node.launch, node)
   lu.assertStrContains(e.message, ("the instance %s exists now and is running"):format(node.name))
   server:misbehave()
-  lu.assertFalse(node:launch())
+  lu.assertEquals({ node:launch() }, { true, "pinned its address" })
 end
 
 function T.test_a_death_while_booting_is_told_at_once_with_the_consoles_last_lines()

@@ -71,7 +71,7 @@ local function pinned_device(self, object, address)
 end
 
 local function pin_address(self, address)
-  self:instance():update(function(object)
+  return self:instance():update(function(object)
     local devices = pinned_device(self, object, address)
     return devices and { devices = devices } or nil
   end)
@@ -238,9 +238,9 @@ local function bring_up(self, settled)
   local started = not settled and launch.start_instance(self)
   if started then self:close_shells() end
   local address = launch.wait_until_ready(self)
-  if not settled then pin_address(self, address) end
+  local pinned = not settled and pin_address(self, address)
   for lock in pairs(self.provider.locks) do lock:node_is_there(self.name) end
-  return started
+  return started and "started" or pinned and "pinned its address" or nil
 end
 
 -- A server unpacks one image after the other, in whatever order it was asked: it is asked in the inventory's, since the
@@ -298,9 +298,9 @@ function launch.launch(self)
   elseif not settled and converge_limits(self) then
     what = "changed its limits"
   end
-  local ok, started = pcall(bring_up, self, settled)
-  if not ok then tell_what_is_there(self, started) end
-  if started then what = what or "started" end
+  local ok, result = pcall(bring_up, self, settled)
+  if not ok then tell_what_is_there(self, result) end
+  what = what or result
   return what ~= nil, what
 end
 

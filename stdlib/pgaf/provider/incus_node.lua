@@ -91,7 +91,7 @@ function Node:warm_up() launch.warm_up(self) end
 function Node:difference() return launch.difference(self) end
 
 ---Creates the node, or makes sure that it is as declared and runs. Returns when it is ready.
----@return boolean changed, string? what "launched", "changed its limits", "started"
+---@return boolean changed, string? what "launched", "changed its limits", "started", "pinned its address"
 function Node:launch() return launch.launch(self) end
 
 ---@return boolean changed
