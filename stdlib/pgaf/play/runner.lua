@@ -257,7 +257,7 @@ function Run:perform(item)
   if item.stale_before and item.target.facts then item.target.facts:forget_before(item.stale_before) end
   local ok, status, detail = perform.try(perform.item, item, self.mode, self:context(item))
   if not ok then
-    -- a step's own deadline is its failure; a cancellation, or the run's deadline, ends the run
+    -- a step's own deadline is its failure; the run's is not
     perform.pass_on_ending(status)
     return self:fail(item, status)
   end

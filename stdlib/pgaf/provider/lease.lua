@@ -91,29 +91,25 @@ end
 
 -- --------------------------------------------------------------------------------------------------------- the lease
 
-local function refuse_unless_free(self, text)
-  local held = decode(text)
-  if held and held.token ~= self.token and not lease.is_over(held) then refuse_held(self, held) end
-end
-
--- What this run has looked at so far may be as it is no longer.
-local function refuse_if_changed(self, text)
-  local by = decode(text)
-  if not self.seen or text == self.seen or (by and by.token == self.token) then return end
+-- Refuses when somebody else holds the lease, or has held it since this run began to look: what it has seen may be so
+-- no longer. Returns what the instance carries.
+local function refuse_unless_free(self, object)
+  local text = object and object.config[KEY] or ""
+  local record = decode(text)
+  if record and record.token == self.token then return text end
+  if record and not lease.is_over(record) then refuse_held(self, record) end
+  if not self.seen or text == self.seen then return text end
   error.raise {
     kind = "locked", operation = self.what, retryable = true,
     message = ("formation %s was changed while this run was looking at it, by %s"):format(
-      self.provider.formation, by and ("%s: %s"):format(by.holder, by.what) or "somebody unknown"),
+      self.provider.formation, record and ("%s: %s"):format(record.holder, record.what) or "somebody unknown"),
     hint = "run it again",
   }
 end
 
 local function look(self)
   local provider = self.provider
-  local object = provider:node(provider.monitor_name):instance():get()
-  local text = object and object.config[KEY] or ""
-  refuse_unless_free(self, text)
-  self.seen = text
+  self.seen = refuse_unless_free(self, provider:node(provider.monitor_name):instance():get())
 end
 
 -- Writes our record where nobody else's binds. Returns false when there is no instance of ours to write it on.
@@ -123,9 +119,7 @@ local function write(self, seconds)
   local ok, result = pcall(function()
     return node:instance():update(function(object)
       if provider:status_of(object, node.name) == "foreign" then return nil end
-      local text = object.config[KEY] or ""
-      refuse_unless_free(self, text)
-      refuse_if_changed(self, text)
+      refuse_unless_free(self, object)
       return { config = { [KEY] = record_of(self, seconds) } }
     end)
   end)
